@@ -1,0 +1,108 @@
+"""Hooks that keep a training exact and its checkpoints good."""
+
+import os
+import random
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.dataset import worker_init_fn
+from mmengine.dist import get_rank
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.hooks import Hook
+
+from robustnet_mm.registry import HOOKS
+
+
+@HOOKS.register_module()
+class EpochSeedHook(Hook):
+    """Seeds every epoch by its number, so that a resumed training repeats an uninterrupted one.
+
+    mmengine restores weights, optimiser and sampler, but not the random state of augmentation,
+    drop path and mixup, and gives non-persistent workers the same seed in every epoch.
+    Persistent workers keep the random state of their first epoch: with them a resumed training
+    sees the same images in the same order under other augmentations.
+    """
+
+    priority = "VERY_HIGH"
+
+    def before_train_epoch(self, runner):
+        """Seed python, numpy and torch from (seed of the run, epoch, rank)."""
+        sequence = np.random.SeedSequence([runner.seed, runner.epoch, get_rank()])
+        seed, worker_seed = (int(word) >> 1 for word in sequence.generate_state(2))
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        loader = runner.train_dataloader
+        if loader.num_workers > 0:
+            loader.worker_init_fn = partial(
+                worker_init_fn, num_workers=loader.num_workers, rank=0, seed=worker_seed
+            )
+
+
+@HOOKS.register_module()
+class NaNGuardHook(Hook):
+    """Stops a training whose loss is no finite number, before a checkpoint of it is written.
+
+    Args:
+        interval: Iterations between two looks at the losses; each look waits for the GPU. The
+            first bad iteration is named whenever it is seen.
+    """
+
+    priority = "VERY_HIGH"
+
+    def __init__(self, interval: int = 10):
+        self.interval = interval
+        self._first_bad = None  # iteration number as a tensor where the loss lies, -1 if none
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        """Note the first bad iteration without waiting for the device; look now and then."""
+        loss = outputs["loss"].detach()
+        if self._first_bad is None:
+            self._first_bad = torch.full((), -1, dtype=torch.long, device=loss.device)
+        bad_now = ~torch.isfinite(loss).all() & (self._first_bad < 0)
+        self._first_bad = torch.where(bad_now, runner.iter + 1, self._first_bad)
+        if self.every_n_train_iters(runner, self.interval) or loss.device.type == "cpu":
+            self._stop_if_bad(runner)
+
+    def before_save_checkpoint(self, runner, checkpoint: dict):
+        """No checkpoint of a diverged training is ever written."""
+        self._stop_if_bad(runner)
+        weights = checkpoint["state_dict"]
+        bad = [k for k, v in weights.items() if v.is_floating_point() and not v.isfinite().all()]
+        if bad:
+            self._stop(runner, f"weights are not finite at iteration {runner.iter}: {bad[:3]}")
+
+    def _stop_if_bad(self, runner):
+        if self._first_bad is not None and (iteration := int(self._first_bad)) >= 0:
+            self._stop(runner, f"the loss is not finite at iteration {iteration}")
+
+    def _stop(self, runner, what: str):
+        pointer = Path(runner.work_dir) / "last_checkpoint"
+        last = pointer.read_text().strip() if pointer.is_file() else "none was written yet"
+        raise ValueError(
+            f"{what} (epoch {runner.epoch + 1}): training stops; last good checkpoint: {last}. "
+            "Lower the learning rate, lengthen the warm-up, clip gradients, or look at the data"
+        )
+
+
+class WholeFileBackend(LocalBackend):
+    """Local files that are written whole or not at all: `backend_args=dict(backend='whole')`."""
+
+    def put(self, obj: bytes | memoryview, filepath: str | Path):
+        """Write beside the target, flush to disk, then rename."""
+        target = Path(filepath)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".{target.name}.{os.getpid()}.part")
+        try:
+            with open(part, "wb") as file:
+                file.write(obj)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, target)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+register_backend("whole", WholeFileBackend, force=True)

@@ -1,0 +1,82 @@
+"""Layer-wise learning-rate decay with a rate of its own for each tower."""
+
+from difflib import get_close_matches
+
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from mmengine.optim import DefaultOptimWrapperConstructor
+from torch import nn
+
+from robustnet_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS
+
+_TABLES = ("pos_embed", "cls_token", "reg_token")
+_PARTS = ("cnn", "vit", "fius", "others")
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class TowerLayerDecayConstructor(DefaultOptimWrapperConstructor):
+    """Learning rate of a layer = lr * lr_mult * decay_rate ** (layers above it), per tower.
+
+    Works for every model whose `backbone` is a RobustNet or a tower: mmpretrain's classifiers,
+    mmdet's and mmseg's detectors and segmentors. Biases, norms, gates and the ViT's tables
+    (position, class and register tokens) take no weight decay.
+
+    `paramwise_cfg` may hold `cnn=dict(decay_rate=1.0, lr_mult=1.0)`, `vit=dict(...)` likewise,
+    `fius=dict(lr_mult=1.0)` and `others=dict(lr_mult=1.0)` (neck and heads).
+
+    Raises:
+        ValueError: Unknown part or setting, a decay rate out of (0, 1], or a backbone without
+            `get_layer_depth`.
+    """
+
+    def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None):
+        super().__init__(optim_wrapper_cfg, paramwise_cfg)
+        for part, settings in self.paramwise_cfg.items():
+            if part not in _PARTS:
+                close = get_close_matches(part, _PARTS, n=1)
+                hint = f"; did you mean {close[0]!r}?" if close else ""
+                raise ValueError(f"paramwise_cfg takes {', '.join(_PARTS)}, got {part!r}{hint}")
+            allowed = ("decay_rate", "lr_mult") if part in ("cnn", "vit") else ("lr_mult",)
+            for name, value in settings.items():
+                if name not in allowed or value < 0:
+                    raise ValueError(f"{part} takes {', '.join(allowed)} >= 0, got {name}={value}")
+            if not 0 < settings.get("decay_rate", 1.0) <= 1:
+                rate = settings["decay_rate"]
+                raise ValueError(f"decay_rate of {part} must be in (0, 1], got {rate}")
+
+    def add_params(self, params: list, module: nn.Module, **kwargs):
+        """Fill `params` with groups of equal learning rate and weight decay."""
+        model = module.module if is_model_wrapper(module) else module
+        backbone = getattr(model, "backbone", None)
+        if not hasattr(backbone, "get_layer_depth"):
+            raise ValueError(
+                "TowerLayerDecayConstructor needs a backbone with get_layer_depth, such as "
+                f"RobustNet, got {type(backbone).__name__}"
+            )
+        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                scale = self._lr_scale(backbone, name)
+                plain = parameter.ndim <= 1 or name.endswith(_TABLES)
+                decay = 0.0 if plain else (self.base_wd or 0.0)
+                groups.setdefault((scale, decay), []).append(parameter)
+        # the largest rate first: the logs of the hosts show the first group's
+        for (scale, decay), members in sorted(groups.items(), reverse=True):
+            params.append(dict(params=members, lr=self.base_lr * scale, weight_decay=decay))
+        scales = sorted({scale for scale, _ in groups})
+        print_log(
+            f"layer decay: {len(params)} parameter groups, learning rates "
+            f"{self.base_lr * scales[0]:.3g} to {self.base_lr * scales[-1]:.3g}",
+            logger="current",
+        )
+
+    def _lr_scale(self, backbone: nn.Module, name: str) -> float:
+        if not name.startswith("backbone."):
+            return self.paramwise_cfg.get("others", {}).get("lr_mult", 1.0)
+        part = name.split(".")[1]
+        if part not in _PARTS:  # a tower that is the backbone itself
+            part = {"cnn": "cnn", "vit": "vit"}[backbone.weights_kind]
+        settings = self.paramwise_cfg.get(part, {})
+        depth, num_layers = backbone.get_layer_depth(name, "backbone.")
+        above = num_layers - 1 - depth
+        return settings.get("lr_mult", 1.0) * settings.get("decay_rate", 1.0) ** above

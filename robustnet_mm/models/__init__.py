@@ -1,0 +1,19 @@
+"""The woven backbone, its heads and its neck."""
+
+from .heads import TwoTowerHead
+from .necks import TowerNeck
+from .robustnet import VARIANTS, RobustNet, TowerOutputs
+from .towers import CONV_ARCHS, ConvTower, ViTTower
+from .weave import pair_blocks
+
+__all__ = [
+    "CONV_ARCHS",
+    "VARIANTS",
+    "ConvTower",
+    "RobustNet",
+    "TowerNeck",
+    "TowerOutputs",
+    "TwoTowerHead",
+    "ViTTower",
+    "pair_blocks",
+]

@@ -1,0 +1,131 @@
+"""Feature Interaction Unit: what the two towers tell each other (paper, section 4).
+
+squeeze: detail (N, Cd, H, W) -> (N, h*w, D), added to the patch tokens
+expand:  patch tokens (N, h*w, D) -> (N, Cd, h, w), added to the map before a spatial convolution
+
+Both end in a gate that starts at zero, so that at step 0 neither tower is disturbed.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+DIRECTIONS = ("both", "cnn_to_vit", "vit_to_cnn", "none")
+
+
+class Gate(nn.Module):
+    """A scale per channel, zero at start: (..., C, ...) -> same shape.
+
+    Args:
+        channels: C.
+        dim: The channel dimension: 1 for maps, -1 for tokens.
+    """
+
+    def __init__(self, channels: int, dim: int):
+        super().__init__()
+        self.dim = dim
+        self.scale = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = self.scale.to(x.dtype)
+        return x * (scale if self.dim == -1 else scale[:, None, None])
+
+
+def make_gate(kind: str | None, channels: int, dim: int) -> nn.Module:
+    """`Gate` for 'zero'; the identity for None, which is the original's ungated unit."""
+    if kind not in ("zero", None):
+        raise ValueError(f"gate must be 'zero' or None, got {kind!r}")
+    return nn.Identity() if kind is None else Gate(channels, dim)
+
+
+def pool_to_grid(x: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Mean of the map in each token's cell: (N, C, H, W) -> (N, C, h, w).
+
+    A plain average pooling where the grid divides the map, an adaptive one where it does not
+    (patch 14, odd sizes) or where the map is coarser than the grid.
+    """
+    (height, width), (h, w) = x.shape[-2:], grid
+    if height % h == 0 and width % w == 0:
+        return F.avg_pool2d(x, (height // h, width // w))
+    return F.adaptive_avg_pool2d(x, grid)
+
+
+class Squeeze(nn.Module):
+    """Map to tokens: (N, Cd, H, W) -> (N, h*w, D).
+
+    The paper convolves and then pools. Both are linear, so pooling first gives the same at a
+    fraction of the work (1/16 at stride 4 under patch 16).
+    """
+
+    def __init__(self, in_channels: int, embed_dims: int, gate: str | None = "zero"):
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, embed_dims, kernel_size=1)
+        self.norm = nn.LayerNorm(embed_dims, eps=1e-6)
+        self.act = nn.GELU()
+        self.gate = make_gate(gate, embed_dims, dim=-1)
+
+    def forward(self, detail: Tensor, grid: tuple[int, int]) -> Tensor:
+        x = self.conv(pool_to_grid(detail, grid))
+        x = x.flatten(2).transpose(1, 2)  # (N, D, h, w) -> (N, h*w, D)
+        return self.gate(self.act(self.norm(x)))
+
+
+class Expand(nn.Module):
+    """Tokens to map: (N, h*w, D) -> (N, Cd, h, w).
+
+    The nearest resize to the map happens where the result is added (`towers.add_guide`):
+    everything else runs at token resolution.
+    """
+
+    def __init__(self, embed_dims: int, out_channels: int, gate: str | None = "zero"):
+        super().__init__()
+        self.conv = nn.Conv2d(embed_dims, out_channels, kernel_size=1)
+        self.norm = nn.BatchNorm2d(out_channels, eps=1e-6)
+        self.act = nn.ReLU()
+        self.gate = make_gate(gate, out_channels, dim=1)
+
+    def forward(self, patch_tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        x = patch_tokens.transpose(1, 2).unflatten(2, grid)  # (N, h*w, D) -> (N, D, h, w)
+        return self.gate(self.act(self.norm(self.conv(x))))
+
+
+class FIU(nn.Module):
+    """One exchange: `squeeze` into a transformer block, `expand` into the next CNN block.
+
+    Args:
+        detail_channels: Channels of the map that is squeezed.
+        guide_channels: Channels of the map to which the expanded tokens are added.
+        embed_dims: Token width D.
+        direction: 'both', 'cnn_to_vit' (squeeze only) or 'vit_to_cnn' (expand only).
+        gate: 'zero', or None for the original's ungated unit.
+    """
+
+    def __init__(
+        self,
+        detail_channels: int,
+        guide_channels: int,
+        embed_dims: int,
+        direction: str = "both",
+        gate: str | None = "zero",
+    ):
+        super().__init__()
+        to_vit, to_cnn = direction != "vit_to_cnn", direction != "cnn_to_vit"
+        self.squeeze = Squeeze(detail_channels, embed_dims, gate) if to_vit else None
+        self.expand = Expand(embed_dims, guide_channels, gate) if to_cnn else None
+
+    def into_tokens(self, tokens: Tensor, detail: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Add the squeezed map to the patch tokens; prefix tokens pass as they are.
+
+        (N, P + h*w, D), (N, Cd, H, W) -> (N, P + h*w, D)
+        """
+        if self.squeeze is None:
+            return tokens
+        added = self.squeeze(detail, grid).to(tokens.dtype)
+        num_prefix = tokens.size(1) - added.size(1)
+        return tokens + F.pad(added, (0, 0, num_prefix, 0))
+
+    def guide(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor | None:
+        """What the next CNN block is told: (N, P + h*w, D) -> (N, Cd, h, w)."""
+        if self.expand is None:
+            return None
+        return self.expand(tokens[:, -grid[0] * grid[1] :], grid)

@@ -1,0 +1,149 @@
+"""TwoTowerHead: a classifier on each tower; their logits are summed (paper, section 4)."""
+
+import logging
+
+import torch
+from mmengine.logging import print_log
+from mmengine.model import BaseModule
+from mmengine.model.weight_init import initialize
+from torch import Tensor, nn
+
+from robustnet_mm.registry import MODELS
+
+
+class _Classifier(BaseModule):
+    """A linear layer that says so when a checkpoint has another number of classes."""
+
+    def __init__(self, in_channels: int, num_classes: int, init_cfg=None):
+        super().__init__(init_cfg)
+        self.fc = nn.Linear(in_channels, num_classes)
+        nn.init.trunc_normal_(self.fc.weight, std=0.02)
+        nn.init.zeros_(self.fc.bias)
+
+    def init_weights(self):
+        if self.init_cfg:
+            initialize(self, self.init_cfg)
+        self._is_init = True
+
+
+class CNNClassifier(_Classifier):
+    """Global average pool and linear: last map (N, C, H, W) -> logits (N, num_classes)."""
+
+    weights_kind = "cnn_head"
+
+    def forward(self, outputs) -> Tensor:
+        return self.fc(outputs.maps[-1].mean((2, 3)))
+
+
+class ViTClassifier(_Classifier):
+    """Final norm and linear on the tokens (N, P + h*w, D) -> logits (N, num_classes).
+
+    Args:
+        in_channels: Token width D.
+        num_classes: Number of classes.
+        pool: 'token' reads the class token, 'avg' the mean of the patch tokens (as fine-tuned
+            MAE does). The norm comes after the pooling.
+        init_cfg: `dict(type='robustnet_mm.PretrainedTower', checkpoint=...)` for norm and linear.
+    """
+
+    weights_kind = "vit_head"
+
+    def __init__(self, in_channels: int, num_classes: int, pool: str = "token", init_cfg=None):
+        if pool not in ("token", "avg"):
+            raise ValueError(f"pool must be 'token' or 'avg', got {pool!r}")
+        super().__init__(in_channels, num_classes, init_cfg)
+        self.pool = pool
+        self.norm = nn.LayerNorm(in_channels, eps=1e-6)
+
+    def forward(self, outputs) -> Tensor:
+        num_patches = outputs.grid[0] * outputs.grid[1]
+        if self.pool == "avg":
+            return self.fc(self.norm(outputs.tokens[:, -num_patches:].mean(1)))
+        if outputs.tokens.size(1) == num_patches:
+            raise ValueError("pool='token' needs a ViT with a class token: set pool='avg'")
+        return self.fc(self.norm(outputs.tokens[:, 0]))
+
+
+@MODELS.register_module()
+class TwoTowerHead(BaseModule):
+    """Head of mmpretrain's `ImageClassifier` for a backbone that gives `TowerOutputs`.
+
+    The loss is the weighted mean of the two heads' losses on the same label; the prediction is
+    the sum of their logits.
+
+    Args:
+        num_classes: Number of classes.
+        cnn: Arguments of `CNNClassifier`: `dict(in_channels=...)`.
+        vit: Arguments of `ViTClassifier`: `dict(in_channels=..., pool=...)`.
+        loss: Config of the loss of each head.
+        loss_weights: Weights of the CNN's and the ViT's loss in their mean.
+        init_cfg: As in mmengine; the two classifiers take their own.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        cnn: dict,
+        vit: dict,
+        loss: dict | None = None,
+        loss_weights: tuple[float, float] = (1.0, 1.0),
+        init_cfg=None,
+    ):
+        super().__init__(init_cfg)
+        self.num_classes = num_classes
+        self.cnn = CNNClassifier(num_classes=num_classes, **cnn)
+        self.vit = ViTClassifier(num_classes=num_classes, **vit)
+        self.loss_module = MODELS.build(loss or dict(type="mmpretrain.CrossEntropyLoss"))
+        if min(loss_weights) < 0 or sum(loss_weights) <= 0:
+            raise ValueError(f"loss_weights must be >= 0 with a sum > 0, got {loss_weights}")
+        self.loss_weights = [weight / sum(loss_weights) for weight in loss_weights]
+
+    def forward(self, outputs) -> tuple[Tensor, Tensor]:
+        """`TowerOutputs` -> logits of the CNN and of the ViT, each (N, num_classes)."""
+        return self.cnn(outputs), self.vit(outputs)
+
+    def loss(self, outputs, data_samples: list, **kwargs) -> dict[str, Tensor]:
+        """Both heads' share of the mean loss; mmengine sums what is named `loss*`."""
+        if "gt_score" in data_samples[0]:  # soft labels, from mixup and cutmix
+            target = torch.stack([sample.gt_score for sample in data_samples])
+        else:
+            target = torch.cat([sample.gt_label for sample in data_samples])
+        losses = {}
+        names = ("loss_cnn", "loss_vit")
+        for name, logits, weight in zip(names, self(outputs), self.loss_weights, strict=True):
+            loss = self.loss_module(logits, target, avg_factor=logits.size(0), **kwargs)
+            losses[name] = weight * loss
+        return losses
+
+    def predict(self, outputs, data_samples: list | None = None) -> list:
+        """Data samples with `pred_score` (softmax of the summed logits) and `pred_label`.
+
+        Each head's own probabilities are kept as `cnn_score` and `vit_score`, (num_classes,).
+        """
+        cnn, vit = (logits.float() for logits in self(outputs))
+        scores = [logits.softmax(1) for logits in (cnn + vit, cnn, vit)]
+        samples = data_samples or [_data_sample() for _ in cnn]
+        for sample, both, cnn_score, vit_score in zip(samples, *scores, strict=True):
+            sample.set_pred_score(both).set_pred_label(both.argmax(0, keepdim=True))
+            sample.set_field(cnn_score, "cnn_score")
+            sample.set_field(vit_score, "vit_score")
+        return samples
+
+    def _load_from_state_dict(self, state_dict, prefix, *args):
+        """A checkpoint of other classes keeps all but its linear layers, and says so."""
+        for name in ("cnn.fc", "vit.fc"):
+            found = state_dict.get(f"{prefix}{name}.weight")
+            if found is not None and len(found) != self.num_classes:
+                print_log(
+                    f"{prefix}{name} has {len(found)} classes in the checkpoint and "
+                    f"{self.num_classes} here: it keeps its fresh initialisation",
+                    logger="current",
+                    level=logging.WARNING,
+                )
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _data_sample():
+    from mmpretrain.structures import DataSample  # only where the host's classifier runs
+
+    return DataSample()

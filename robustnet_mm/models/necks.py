@@ -1,0 +1,57 @@
+"""TowerNeck: the ViT's map joins the CNN's pyramid, in front of any neck of the hosts."""
+
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from robustnet_mm.registry import MODELS
+
+from .fiu import make_gate
+
+
+@MODELS.register_module()
+class TowerNeck(BaseModule):
+    """`map + gate(resize(1x1(norm(ViT map))))` at each level.
+
+    Put it first in a list: `neck=[dict(type='robustnet_mm.TowerNeck', ...), dict(type='FPN', ...)]`.
+    With the gates at zero the host's neck sees the pretrained CNN's pyramid exactly.
+
+    Args:
+        in_channels: Channels of the backbone's maps (`RobustNet.out_channels`).
+        embed_dims: Token width D (`RobustNet.embed_dims`).
+        gate: 'zero', or None for no gate.
+        init_cfg: As in mmengine.
+    """
+
+    def __init__(
+        self, in_channels: tuple[int, ...], embed_dims: int, gate: str | None = "zero", init_cfg=None
+    ):
+        super().__init__(init_cfg)
+        self.in_channels = tuple(in_channels)
+        self.norm = nn.LayerNorm(embed_dims, eps=1e-6)
+        self.convs = nn.ModuleList(nn.Conv2d(embed_dims, c, kernel_size=1) for c in in_channels)
+        self.gates = nn.ModuleList(make_gate(gate, c, dim=1) for c in in_channels)
+
+    def forward(self, outputs) -> tuple[Tensor, ...]:
+        """`TowerOutputs` -> the pyramid, each map (N, C, H, W) and contiguous.
+
+        Raises:
+            ValueError: The backbone gives no `TowerOutputs`, or maps of other channels.
+        """
+        if not hasattr(outputs, "tokens"):
+            raise ValueError(
+                "TowerNeck reads both towers, got maps only: set out_type='towers' in the backbone"
+            )
+        maps, tokens, grid = outputs
+        channels = tuple(feat.size(1) for feat in maps)
+        if channels != self.in_channels:
+            raise ValueError(f"in_channels of TowerNeck is {self.in_channels}, the maps' {channels}")
+        patches = self.norm(tokens[:, -grid[0] * grid[1] :])
+        vit_map = patches.transpose(1, 2).unflatten(2, grid)  # (N, h*w, D) -> (N, D, h, w)
+        merged = []
+        for feat, conv, gate in zip(maps, self.convs, self.gates, strict=True):
+            added = gate(conv(vit_map)).to(feat.dtype)
+            added = F.interpolate(added, feat.shape[-2:], mode="bilinear", align_corners=False)
+            # contiguous: RoIAlign of mmcv on CPU reads channels_last memory wrongly, in silence
+            merged.append((feat + added).contiguous())
+        return tuple(merged)

@@ -1,0 +1,173 @@
+"""RobustNet: a pretrained CNN and a pretrained ViT, woven by Feature Interaction Units.
+
+From the paper "RobustVision: Making CNN and ViT Good Friends with Pre-Trained Vision Models"
+(2022), section 4. With every gate at zero, as at the start, it computes exactly what the two
+networks compute alone.
+"""
+
+from difflib import get_close_matches
+from typing import NamedTuple
+
+from mmengine.model import BaseModule
+from mmengine.model.weight_init import initialize
+from torch import Tensor, nn
+
+from robustnet_mm.registry import MODELS
+
+from .fiu import DIRECTIONS, FIU
+from .weave import pair_blocks
+
+# arch -> (arch of the CNN tower, model_name of the ViT tower in timm, its model_args)
+VARIANTS = {
+    "nano": ("nano", "vit_tiny_patch16_224", dict(depth=4, embed_dim=96, num_heads=3)),
+    "tiny-patch16": ("conformer_tiny", "vit_tiny_patch16_224", None),
+    "small-patch16": ("conformer_small", "vit_base_patch16_224", None),  # the paper's RN-small
+    "large-patch16": ("conformer_base", "vit_large_patch16_224", None),  # the paper's RN-large
+    "base-patch14": ("conformer_base", "vit_huge_patch14_224", None),  # the paper's RN-base
+}
+
+
+class TowerOutputs(NamedTuple):
+    """What a woven network gives to heads and necks."""
+
+    maps: tuple[Tensor, ...]  # the CNN's pyramid, finest first, each (N, C, H, W)
+    tokens: Tensor  # (N, P + h*w, D), before the ViT's final norm; prefix tokens first
+    grid: tuple[int, int]  # (h, w) of the patch tokens
+
+
+@MODELS.register_module()
+class RobustNet(BaseModule):
+    """Two towers and the exchanges between them.
+
+    Args:
+        arch: A row of `VARIANTS`, or None where `cnn` and `vit` name both towers.
+        cnn: Config of the CNN tower; with `arch`, what differs from its row.
+        vit: Config of the ViT tower; with `arch`, what differs from its row.
+        weave: Where the exchanges are: 'paper', 'even' or pairs (u, v); see `pair_blocks`.
+        direction: 'both', 'cnn_to_vit', 'vit_to_cnn', or 'none' for two towers that do not
+            interact (the ensemble control).
+        gate: 'zero' for an exact start, None for the original's ungated units.
+        out_type: 'towers' gives `TowerOutputs`; 'pyramid' gives the tuple of CNN maps, for any
+            neck of the hosts, and drops the transformer blocks that cannot reach them.
+        init_cfg: `dict(type='robustnet_mm.PretrainedTower', checkpoint=..., prefix='backbone.')`
+            loads the whole woven network, after the towers' own checkpoints.
+
+    Attributes:
+        exchanges: The pairs (u, v), in order; `fius[k]` serves `exchanges[k]`.
+        out_channels: Channels of the pyramid's maps.
+        out_strides: Their strides in pixels.
+        embed_dims: Token width D.
+
+    Raises:
+        ValueError: Unknown name, or settings that leave a tower without use.
+    """
+
+    def __init__(
+        self,
+        arch: str | None = None,
+        cnn: dict | None = None,
+        vit: dict | None = None,
+        weave: str | list = "paper",
+        direction: str = "both",
+        gate: str | None = "zero",
+        out_type: str = "towers",
+        init_cfg=None,
+    ):
+        super().__init__(init_cfg)
+        _check_choice("direction", direction, DIRECTIONS)
+        _check_choice("out_type", out_type, ("towers", "pyramid"))
+        cnn, vit = _tower_configs(arch, cnn, vit)
+        self.cnn, self.vit = MODELS.build(cnn), MODELS.build(vit)
+        self.out_type = out_type
+        self.out_channels, self.out_strides = self.cnn.out_channels, self.cnn.out_strides
+        self.embed_dims = self.vit.embed_dims
+        pairs = pair_blocks(len(self.cnn.blocks), len(self.vit.blocks), weave)
+        self.exchanges = pairs if direction != "none" else []
+        self.fius = nn.ModuleList(self._make_fiu(u, direction, gate) for u, _ in self.exchanges)
+        if out_type == "pyramid":
+            if direction not in ("both", "vit_to_cnn") or not self.exchanges:
+                raise ValueError(
+                    f"out_type='pyramid' with direction={direction!r} and {len(self.exchanges)} "
+                    "exchanges leaves the ViT without use: take direction='both' or "
+                    "'vit_to_cnn', or out_type='towers' with a TowerNeck, or a CNN tower alone"
+                )
+            self.vit.truncate(self.exchanges[-1][1] + 1)
+
+    def _make_fiu(self, u: int, direction: str, gate: str | None) -> FIU:
+        squeezed, guided = self.cnn.blocks[u], self.cnn.blocks[u + 1]
+        widths = (squeezed.detail_channels, guided.detail_channels, self.embed_dims)
+        return FIU(*widths, direction, gate)
+
+    def forward(self, images: Tensor) -> TowerOutputs | tuple[Tensor, ...]:
+        """The weave: (N, 3, H, W) -> `TowerOutputs`, or the maps for out_type='pyramid'."""
+        feat = self.cnn.stem(images)
+        tokens, grid = self.vit.embed(images)
+        exchange_after = {u: (v, fiu) for (u, v), fiu in zip(self.exchanges, self.fius, strict=True)}
+        maps, guide, done = [], None, 0
+        for u in range(len(self.cnn.blocks)):
+            feat, detail = self.cnn.run(u, feat, guide)
+            guide = None
+            if u in exchange_after:
+                v, fiu = exchange_after[u]
+                tokens = self._run_vit(tokens, done, v)
+                tokens = fiu.into_tokens(tokens, detail, grid)
+                tokens = self.vit.run(v, tokens)
+                guide, done = fiu.guide(tokens, grid), v + 1
+            if u in self.cnn.level_ends:
+                maps.append(feat)
+        tokens = self._run_vit(tokens, done, len(self.vit.blocks))
+        return tuple(maps) if self.out_type == "pyramid" else TowerOutputs(tuple(maps), tokens, grid)
+
+    def _run_vit(self, tokens: Tensor, start: int, stop: int) -> Tensor:
+        """Transformer blocks between two exchanges, which run alone."""
+        for v in range(start, stop):
+            tokens = self.vit.run(v, tokens)
+        return tokens
+
+    def init_weights(self):
+        """Load each tower's checkpoint, then that of the whole, if any."""
+        self.cnn.init_weights()
+        self.vit.init_weights()
+        if self.init_cfg:
+            initialize(self, self.init_cfg)
+        self._is_init = True
+
+    def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
+        """(depth, number of layers) in the parameter's own tower; an FIU counts as on top."""
+        tower, _, rest = param_name.removeprefix(prefix).partition(".")
+        if tower in ("cnn", "vit"):
+            return getattr(self, tower).get_layer_depth(rest)
+        num_layers = len(self.vit.blocks) + 2
+        return num_layers - 1, num_layers
+
+
+def _check_choice(name: str, value, allowed: tuple[str, ...]):
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+
+
+def _tower_configs(arch: str | None, cnn: dict | None, vit: dict | None) -> tuple[dict, dict]:
+    """The configs of both towers, from a row of the table, from the arguments, or merged."""
+    if arch is None:
+        if cnn is None or vit is None:
+            raise ValueError(
+                f"RobustNet needs arch (one of {', '.join(VARIANTS)}) or both cnn and vit, "
+                f"got cnn={cnn}, vit={vit}"
+            )
+        return cnn, vit
+    if arch not in VARIANTS:
+        close = get_close_matches(str(arch), VARIANTS, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"arch must be one of {', '.join(VARIANTS)}, got {arch!r}{hint}")
+    conv_arch, model_name, model_args = VARIANTS[arch]
+    row_cnn = dict(type="robustnet_mm.ConvTower", arch=conv_arch)
+    row_vit = dict(type="robustnet_mm.ViTTower", model_name=model_name, model_args=model_args)
+    return _override(row_cnn, cnn), _override(row_vit, vit)
+
+
+def _override(row: dict, changes: dict | None) -> dict:
+    """A tower of another type is taken whole; of the same type, its changes win."""
+    changes = changes or {}
+    if changes.get("type", row["type"]) != row["type"]:
+        return changes
+    return {**row, **changes}

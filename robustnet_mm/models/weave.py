@@ -1,0 +1,58 @@
+"""Which CNN block exchanges with which transformer block."""
+
+from collections.abc import Sequence
+
+
+def pair_blocks(num_cnn: int, num_vit: int, how: str | Sequence = "paper") -> list[tuple[int, int]]:
+    """Pairs (u, v): CNN block u feeds transformer block v, which feeds CNN block u + 1.
+
+    Block 0 of either tower runs before the first exchange. Both indices increase strictly.
+
+    Args:
+        num_cnn: Number of blocks of the CNN tower.
+        num_vit: Number of blocks of the ViT tower.
+        how: 'paper' takes every second CNN block (u = 1, 3, 5, ...) with the first transformer
+            blocks (v = 1, 2, 3, ...), as in section 4 of the paper. 'even' makes as many
+            exchanges and spreads them over the whole depth of both towers. A sequence of pairs
+            is checked and taken as it is.
+
+    Returns:
+        The exchanges in the order in which they run.
+
+    Raises:
+        ValueError: Unknown `how`, or pairs that are out of range or do not increase.
+    """
+    if not isinstance(how, str):
+        return _check_pairs(how, num_cnn, num_vit)
+    num = max(min((num_cnn - 1) // 2, num_vit - 1), 0)
+    if how == "paper":
+        return [(2 * k + 1, k + 1) for k in range(num)]
+    if how == "even":
+        return list(zip(_spread(num, num_cnn - 2), _spread(num, num_vit - 1), strict=True))
+    raise ValueError(f"weave must be 'paper', 'even' or a list of (u, v) pairs, got {how!r}")
+
+
+def _spread(num: int, last: int) -> list[int]:
+    """`num` indices from 1 to `last`, evenly spaced."""
+    if num < 2:
+        return [last] * num
+    return [1 + round(k * (last - 1) / (num - 1)) for k in range(num)]
+
+
+def _check_pairs(pairs: Sequence, num_cnn: int, num_vit: int) -> list[tuple[int, int]]:
+    checked = []
+    for pair in pairs:
+        if len(pair) != 2 or not all(isinstance(index, int) for index in pair):
+            raise ValueError(f"weave needs pairs (u, v) of block numbers, got {pair!r}")
+        u, v = pair
+        if not (0 <= u <= num_cnn - 2 and 0 <= v <= num_vit - 1):
+            raise ValueError(
+                f"weave pair {(u, v)} is out of range: with {num_cnn} CNN blocks and {num_vit} "
+                f"transformer blocks, u must be in 0..{num_cnn - 2} and v in 0..{num_vit - 1}"
+            )
+        if checked and not (u > checked[-1][0] and v > checked[-1][1]):
+            raise ValueError(
+                f"weave pairs must increase in both numbers, got {checked[-1]} before {(u, v)}"
+            )
+        checked.append((u, v))
+    return checked
