@@ -8,7 +8,6 @@ import argparse
 import logging
 import pickle
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,9 +19,16 @@ from safetensors.torch import load_file
 from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
+from robustnet_mm.key_tables import StateDict, convert, some
 from robustnet_mm.registry import WEIGHT_INITIALIZERS
 
-StateDict = dict[str, Tensor]
+
+def _history_method(owner: type, name: str):
+    """What `getattr` may do in a file: mmengine's history buffers name their own statistics."""
+    if owner is not HistoryBuffer or name not in ("mean", "min", "max", "current"):
+        raise pickle.UnpicklingError(f"Unsupported GLOBAL builtins.getattr of {owner}, {name}")
+    return getattr(owner, name)
+
 
 # What training tools store beside the weights: mmengine its message hub, MAE and DeiT their args.
 _SAFE = [
@@ -35,81 +41,9 @@ _SAFE = [
     *(getattr(np.dtypes, f"{name}DType") for name in ("Float64", "Float32", "Int64", "Bool")),
     (np._core.multiarray._reconstruct, "numpy.core.multiarray._reconstruct"),
     (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
-    getattr,
+    (_history_method, "builtins.getattr"),
 ]
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where weights for one kind of module come from: a key that tells, and the literal table."""
-
-    name: str
-    kind: str  # which module takes it: 'cnn', 'vit', 'cnn_head', 'vit_head'
-    tell: str  # a key that only this source has
-    rename: tuple[tuple[str, str], ...]  # (pattern of the file's key, our key)
-    unused: str = "(?!)"  # pattern of keys that belong to other parts of the network
-
-
-_VIT_BODY = r"(patch_embed|norm_pre|blocks|cls_token|reg_token|pos_embed)(\..*)?"
-_VIT_REST = r"(norm|fc_norm|head|decoder_\w+|mask_token)(\..*)?"
-_RESNET_BODY = r"(conv1|bn1|layer\d)\..*"
-_CONFORMER_CONV = r"(conv1|bn1|conv_1|conv_trans_\d+\.(cnn|fusion)_block)\..*"
-_CONFORMER_TRANS = (
-    r"(trans_\w+|cls_token|pos_embed|conv_trans_\d+\.(trans_block|squeeze_block|expand_block))"
-    r"(\..*)?"
-)
-
-SOURCES = (
-    Source(
-        "Conformer (authors)",
-        "cnn",
-        "conv_trans_2.cnn_block.conv1.weight",
-        (
-            (r"(conv1|bn1)\.(.*)", r"\1.\2"),
-            (r"(.*)\.residual_conv\.(.*)", r"\1.downsample.0.\2"),
-            (r"(.*)\.residual_bn\.(.*)", r"\1.downsample.1.\2"),
-            (r"conv_1\.(.*)", r"blocks.0.\1"),
-            (r"conv_trans_(\d+)\.cnn_block\.(.*)", r"blocks.{2*i-3}.\2"),
-            (r"conv_trans_(\d+)\.fusion_block\.(.*)", r"blocks.{2*i-2}.\2"),
-        ),
-        unused=rf"{_CONFORMER_TRANS}|(conv_cls_head|trans_cls_head|norm)\..*",
-    ),
-    Source(
-        "Conformer (authors)",
-        "cnn_head",
-        "conv_cls_head.weight",
-        ((r"conv_cls_head\.(.*)", r"fc.\1"),),
-        unused=rf"{_CONFORMER_CONV}|{_CONFORMER_TRANS}|(trans_cls_head|norm)\..*",
-    ),
-    Source(
-        "ResNet (torchvision, timm)",
-        "cnn",
-        "layer1.0.conv1.weight",
-        ((r"(conv1|bn1)\.(.*)", r"\1.\2"), (r"layer(\d)\.(\d+)\.(.*)", r"blocks.{block}.\3")),
-        unused=r"fc\..*",
-    ),
-    Source(
-        "ResNet (torchvision, timm)",
-        "cnn_head",
-        "layer1.0.conv1.weight",
-        ((r"fc\.(.*)", r"fc.\1"),),
-        unused=_RESNET_BODY,
-    ),
-    Source(
-        "ViT (timm, DeiT, MAE, DINO)",
-        "vit",
-        "blocks.0.attn.qkv.weight",
-        ((rf"{_VIT_BODY}", r"model.\g<0>"),),
-        unused=_VIT_REST,
-    ),
-    Source(
-        "ViT (timm, DeiT, MAE, DINO)",
-        "vit_head",
-        "blocks.0.attn.qkv.weight",
-        ((r"head\.(weight|bias)", r"fc.\1"), (r"(fc_)?norm\.(.*)", r"norm.\2")),
-        unused=rf"{_VIT_BODY}|(decoder_\w+|mask_token)(\..*)?",
-    ),
-)
+_CLASSIFIER = re.compile(r"(.*\.)?fc\.(weight|bias)")
 
 
 @dataclass
@@ -128,13 +62,8 @@ class LoadReport:
         for name in ("resized", "unused", "missing", "reinitialised"):
             keys = getattr(self, name)
             if keys:
-                parts.append(f"{len(keys)} {name} ({_some(keys)})")
+                parts.append(f"{len(keys)} {name} ({some(keys)})")
         return ", ".join(parts)
-
-
-def _some(keys: Iterable[str], most: int = 6) -> str:
-    keys = sorted(keys)
-    return ", ".join(keys[:most]) + (f" and {len(keys) - most} more" if len(keys) > most else "")
 
 
 def read_checkpoint(path: str | Path) -> dict:
@@ -146,7 +75,9 @@ def read_checkpoint(path: str | Path) -> dict:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"checkpoint {path} does not exist: put the file there, or name another")
+        raise FileNotFoundError(
+            f"checkpoint {path} does not exist: put the file there, or name another"
+        )
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -154,11 +85,11 @@ def read_checkpoint(path: str | Path) -> dict:
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = str(error)
-        if "Unsupported global" in reason or "not an allowed global" in reason or "GLOBAL" in reason:
+        if "GLOBAL" in reason or "Unsupported" in reason:
             name = re.search(r"GLOBAL ([\w.]+)", reason)
             raise ValueError(
-                f"checkpoint {path} holds pickled code ({name[1] if name else 'an object'}) and is "
-                "refused: save its tensors alone with torch.save(state_dict, file) where you trust it"
+                f"checkpoint {path} holds pickled code ({name[1] if name else 'an object'}) and "
+                "is refused: where you trust it, save its tensors alone by torch.save(state_dict)"
             ) from error
         raise ValueError(_broken(path, reason)) from error
     except (RuntimeError, EOFError, SafetensorError, OSError) as error:
@@ -178,69 +109,11 @@ def find_state_dict(checkpoint: dict) -> StateDict:
         if isinstance(checkpoint.get(wrapper), dict):
             checkpoint = checkpoint[wrapper]
             break
-    weights = {key.removeprefix("module."): v for key, v in checkpoint.items() if torch.is_tensor(v)}
+    weights = {key: value for key, value in checkpoint.items() if torch.is_tensor(value)}
     if not weights:
-        raise ValueError(f"the checkpoint holds no tensors; its keys: {_some(map(str, checkpoint))}")
-    return weights
-
-
-def convert(weights: StateDict, kind: str) -> tuple[StateDict, list[str], str]:
-    """Rename a published network's keys for one kind of module.
-
-    Args:
-        weights: State dict as published.
-        kind: 'cnn', 'vit', 'cnn_head' or 'vit_head'.
-
-    Returns:
-        Renamed weights, keys that belong to other parts, and the source's name.
-
-    Raises:
-        ValueError: The source is not recognised, or has keys that its table does not explain.
-    """
-    candidates = [source for source in SOURCES if source.kind == kind]
-    source = next((source for source in candidates if source.tell in weights), None)
-    if source is None:
-        raise ValueError(
-            f"no weights for a {kind} found: keys are {_some(weights)}; known sources are "
-            f"{', '.join(s.name for s in candidates)}; for a file of this package give prefix="
-        )
-    number = _number_blocks(weights)
-    renamed, unused, strange = {}, [], []
-    for key, value in weights.items():
-        new = _rename(key, source, number)
-        if new is not None:
-            renamed[new] = value
-        else:
-            (unused if re.fullmatch(source.unused, key) else strange).append(key)
-    if strange:
-        raise ValueError(
-            f"{len(strange)} keys are not those of {source.name}: {_some(strange)}; "
-            "the file is of another architecture"
-        )
-    return renamed, unused, source.name
-
-
-def _number_blocks(weights: StateDict) -> dict[tuple[str, str], int]:
-    """(stage, block within it) of ResNet's keys -> number in the flat list of blocks."""
-    found = {m.groups() for key in weights if (m := re.match(r"layer(\d)\.(\d+)\.", key))}
-    ordered = sorted(found, key=lambda pair: (int(pair[0]), int(pair[1])))
-    return {pair: number for number, pair in enumerate(ordered)}
-
-
-def _rename(key: str, source: Source, number: dict) -> str | None:
-    """Apply every row that matches, in order; `{...}` holds the number of a block."""
-    renamed = None
-    for pattern, target in source.rename:
-        match = re.fullmatch(pattern, renamed or key)
-        if match is None:
-            continue
-        if "{block}" in target:
-            target = target.replace("{block}", str(number[match.groups()[:2]]))
-        elif computed := re.search(r"\{2\*i-(\d)\}", target):
-            block = 2 * int(match[1]) - int(computed[1])
-            target = target.replace(computed[0], str(block))
-        renamed = match.expand(target)
-    return renamed
+        keys = some(map(str, checkpoint))
+        raise ValueError(f"the checkpoint holds no tensors, its keys are {keys}: name another file")
+    return {key.removeprefix("module."): value for key, value in weights.items()}
 
 
 def load_into(
@@ -269,25 +142,22 @@ def load_into(
     left, wrong = [], []
     for key, value in weights.items():
         if key not in own:
-            (report.unused if key.startswith(dropped or ("\0",)) else left).append(key)
+            (report.unused if key.startswith(dropped) else left).append(key)
         elif value.shape == own[key].shape:
             fit[key] = value
         elif key.endswith("pos_embed"):
             fit[key] = _resize_positions(module, key, value)
             report.resized.append(f"{key} {tuple(value.shape)} -> {tuple(own[key].shape)}")
-        elif re.fullmatch(r"(.*\.)?fc\.(weight|bias)", key) and value.shape[1:] == own[key].shape[1:]:
+        elif _CLASSIFIER.fullmatch(key) and value.shape[1:] == own[key].shape[1:]:
             report.reinitialised.append(f"{key} {len(value)} -> {len(own[key])} classes")
         else:
             wrong.append(f"{key} {tuple(value.shape)}, here {tuple(own[key].shape)}")
     absent = [k for k in own if k not in weights and not k.endswith("num_batches_tracked")]
-    report.missing = [key for key in absent if key.startswith(tuple(allow_missing) or ("\0",))]
+    report.missing = [key for key in absent if key.startswith(tuple(allow_missing))]
     missing = [key for key in absent if key not in report.missing]
     if left or wrong or missing:
-        problems = [
-            f"{len(keys)} keys {what}: {_some(keys)}"
-            for keys, what in ((missing, "missing"), (left, "left over"), (wrong, "of another shape"))
-            if keys
-        ]
+        found = {"missing": missing, "left over": left, "of another shape": wrong}
+        problems = [f"{len(keys)} {what}: {some(keys)}" for what, keys in found.items() if keys]
         raise ValueError(
             f"the weights ({source}) do not fit {type(module).__name__}, nothing was loaded: "
             f"{'; '.join(problems)}. Check arch or model_name against the file"

@@ -1,9 +1,10 @@
 """The woven backbone, its heads and its neck."""
 
+from .conv_blocks import CONV_ARCHS
 from .heads import TwoTowerHead
 from .necks import TowerNeck
 from .robustnet import VARIANTS, RobustNet, TowerOutputs
-from .towers import CONV_ARCHS, ConvTower, ViTTower
+from .towers import ConvTower, ViTTower
 from .weave import pair_blocks
 
 __all__ = [

@@ -13,7 +13,7 @@ from .fiu import make_gate
 class TowerNeck(BaseModule):
     """`map + gate(resize(1x1(norm(ViT map))))` at each level.
 
-    Put it first in a list: `neck=[dict(type='robustnet_mm.TowerNeck', ...), dict(type='FPN', ...)]`.
+    Put it first in a list: `neck=[dict(type='robustnet_mm.TowerNeck', ...), dict(type='FPN')]`.
     With the gates at zero the host's neck sees the pretrained CNN's pyramid exactly.
 
     Args:
@@ -24,7 +24,11 @@ class TowerNeck(BaseModule):
     """
 
     def __init__(
-        self, in_channels: tuple[int, ...], embed_dims: int, gate: str | None = "zero", init_cfg=None
+        self,
+        in_channels: tuple[int, ...],
+        embed_dims: int,
+        gate: str | None = "zero",
+        init_cfg=None,
     ):
         super().__init__(init_cfg)
         self.in_channels = tuple(in_channels)
@@ -45,7 +49,9 @@ class TowerNeck(BaseModule):
         maps, tokens, grid = outputs
         channels = tuple(feat.size(1) for feat in maps)
         if channels != self.in_channels:
-            raise ValueError(f"in_channels of TowerNeck is {self.in_channels}, the maps' {channels}")
+            raise ValueError(
+                f"in_channels of TowerNeck is {self.in_channels}, the maps' {channels}"
+            )
         patches = self.norm(tokens[:, -grid[0] * grid[1] :])
         vit_map = patches.transpose(1, 2).unflatten(2, grid)  # (N, h*w, D) -> (N, D, h, w)
         merged = []

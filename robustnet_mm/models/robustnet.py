@@ -102,7 +102,9 @@ class RobustNet(BaseModule):
         """The weave: (N, 3, H, W) -> `TowerOutputs`, or the maps for out_type='pyramid'."""
         feat = self.cnn.stem(images)
         tokens, grid = self.vit.embed(images)
-        exchange_after = {u: (v, fiu) for (u, v), fiu in zip(self.exchanges, self.fius, strict=True)}
+        exchange_after = {
+            u: (v, fiu) for (u, v), fiu in zip(self.exchanges, self.fius, strict=True)
+        }
         maps, guide, done = [], None, 0
         for u in range(len(self.cnn.blocks)):
             feat, detail = self.cnn.run(u, feat, guide)
@@ -116,7 +118,9 @@ class RobustNet(BaseModule):
             if u in self.cnn.level_ends:
                 maps.append(feat)
         tokens = self._run_vit(tokens, done, len(self.vit.blocks))
-        return tuple(maps) if self.out_type == "pyramid" else TowerOutputs(tuple(maps), tokens, grid)
+        return (
+            tuple(maps) if self.out_type == "pyramid" else TowerOutputs(tuple(maps), tokens, grid)
+        )
 
     def _run_vit(self, tokens: Tensor, start: int, stop: int) -> Tensor:
         """Transformer blocks between two exchanges, which run alone."""

@@ -1,0 +1,75 @@
+"""DigitScenes' scenes for mmdet (192 px, batch 8) and a schedule of 10 epochs (500 iterations)."""
+
+broken_images = "raise"
+
+digits = dict(
+    type="CocoDataset",
+    data_root="data/digit_scenes/",
+    metainfo=dict(classes=tuple("0123456789")),
+    backend_args=None,
+)
+loader = dict(batch_size=8, num_workers=0, persistent_workers=False)
+train_dataloader = dict(
+    **loader,
+    sampler=dict(type="DefaultSampler", shuffle=True),
+    dataset=dict(
+        **digits,
+        ann_file="annotations/instances_train.json",
+        data_prefix=dict(img="scenes/train/"),
+        pipeline=[
+            dict(type="LoadImageFromFile"),
+            dict(type="LoadAnnotations", with_bbox=True, with_mask=True),
+            dict(type="PhotoMetricDistortion"),
+            dict(type="RandomResize", scale=(192, 192), ratio_range=(0.8, 1.25), keep_ratio=True),
+            dict(type="RandomCrop", crop_size=(192, 192)),
+            dict(type="PackDetInputs"),  # no flip: a mirrored digit is another sign
+        ],
+    ),
+)
+val_dataloader = dict(
+    **loader,
+    sampler=dict(type="DefaultSampler", shuffle=False),
+    dataset=dict(
+        **digits,
+        ann_file="annotations/instances_val.json",
+        data_prefix=dict(img="scenes/val/"),
+        test_mode=True,
+        pipeline=[
+            dict(type="LoadImageFromFile"),
+            dict(type="LoadAnnotations", with_bbox=True, with_mask=True),
+            dict(
+                type="PackDetInputs",
+                meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor"),
+            ),
+        ],
+    ),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(
+    type="CocoMetric",
+    ann_file="data/digit_scenes/annotations/instances_val.json",
+    metric=["bbox", "segm"],
+)
+test_evaluator = val_evaluator
+
+optim_wrapper = dict(
+    type="OptimWrapper",
+    optimizer=dict(type="AdamW", lr=2e-3, weight_decay=0.05),
+    constructor="robustnet_mm.TowerLayerDecayConstructor",
+    clip_grad=dict(max_norm=10.0),
+)
+param_scheduler = [
+    dict(type="LinearLR", start_factor=0.02, by_epoch=False, begin=0, end=50),
+    dict(type="CosineAnnealingLR", eta_min_ratio=0.02, begin=1, end=10, convert_to_iter_based=True),
+]
+train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=10, val_interval=5)
+val_cfg = dict(type="ValLoop")
+test_cfg = dict(type="TestLoop")
+auto_scale_lr = dict(enable=False, base_batch_size=8)
+randomness = dict(seed=0)
+
+default_hooks = dict(
+    logger=dict(interval=10),
+    checkpoint=dict(backend_args=dict(backend="whole"), max_keep_ckpts=1),
+)
+custom_hooks = [dict(type="robustnet_mm.EpochSeedHook"), dict(type="robustnet_mm.NaNGuardHook")]

@@ -1,0 +1,16 @@
+"""Mask R-CNN with RobustNet tiny-patch16 on COCO, 12 epochs.
+
+    tools/dist_train.sh configs/coco/mask-rcnn_robustnet-tiny-patch16_fpn_1x_coco.py 8
+
+Not trained by this project: no COCO weights exist. From a classifier's checkpoint:
+`--cfg-options model.backbone.init_cfg.type=robustnet_mm.PretrainedTower
+model.backbone.init_cfg.checkpoint=FILE model.backbone.init_cfg.prefix=backbone.`
+"""
+
+_base_ = [
+    "mmdet::_base_/models/mask-rcnn_r50_fpn.py",
+    "mmdet::_base_/datasets/coco_instance.py",
+    "../_base_/coco_1x.py",
+    "../_base_/robustnet-tiny-patch16_fpn.py",
+]
+model = dict(backbone=_base_.robustnet, neck=_base_.tower_fpn)

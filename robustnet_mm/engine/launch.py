@@ -1,0 +1,113 @@
+"""From a config file to a Runner: what tools/train.py and tools/test.py share."""
+
+import os
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.logging import print_log
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner, find_latest_checkpoint
+
+from robustnet_mm.checkpoint import read_checkpoint
+from robustnet_mm.datasets.checks import check_data
+
+
+def add_common_arguments(parser: ArgumentParser):
+    """The flags that the hosts' tools share."""
+    parser.add_argument("--work-dir", help="folder of logs and checkpoints")
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=DictAction,
+        metavar="KEY=VALUE",
+        help="override settings of the config, e.g. model.backbone.direction=none",
+    )
+    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0)
+
+
+def read_config(args: Namespace) -> Config:
+    """The config with the command line's changes, and a `work_dir`.
+
+    Raises:
+        FileNotFoundError: No such config.
+    """
+    if not Path(args.config).is_file():
+        raise FileNotFoundError(f"config {args.config} does not exist: name a file under configs/")
+    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    cfg = Config.fromfile(args.config)
+    if args.cfg_options:
+        cfg.merge_from_dict(args.cfg_options)
+    cfg.launcher = args.launcher
+    cfg.work_dir = args.work_dir or cfg.get("work_dir") or f"work_dirs/{Path(args.config).stem}"
+    return cfg
+
+
+def build_runner(cfg: Config, splits: tuple[str, ...]) -> Runner:
+    """Check what can be checked in a second, then build.
+
+    Args:
+        cfg: The config; `broken_images` ('raise' or 'skip'), where it is set, replaces the
+            hosts' image loading, which reads a truncated JPEG as grey in silence.
+        splits: The data to check: 'train', 'val', 'test'.
+
+    Raises:
+        ValueError, FileNotFoundError: As the checks say.
+    """
+    _check_amp(cfg)
+    check_data(cfg, splits)
+    _check_start(cfg)
+    if "broken_images" in cfg:
+        _check_images_on_loading(cfg, cfg.broken_images)
+    if cfg.launcher == "pytorch" and not torch.cuda.is_available():
+        _distribute_on_cpu(cfg)
+    return RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
+
+
+def _check_amp(cfg: Config):
+    if cfg.get("optim_wrapper", {}).get("type") == "AmpOptimWrapper":
+        if not torch.cuda.is_available():
+            raise ValueError(
+                "optim_wrapper.type is AmpOptimWrapper (or --amp was given), which needs a GPU, "
+                "and none is visible: leave --amp out, or set optim_wrapper.type=OptimWrapper"
+            )
+
+
+def _check_start(cfg: Config):
+    """A broken or missing checkpoint is found before the model and the data are built."""
+    start = cfg.get("load_from")
+    if cfg.get("resume") and start is None:
+        start = find_latest_checkpoint(cfg.work_dir)
+        if start is None:
+            print_log(f"nothing to resume in {cfg.work_dir}: training starts anew", "current")
+    if start is not None and "://" not in str(start):
+        read_checkpoint(start)
+
+
+def _check_images_on_loading(cfg: Config, on_error: str):
+    """Replace the hosts' LoadImageFromFile; a test cannot skip, so it always raises."""
+    if on_error not in ("raise", "skip"):
+        raise ValueError(f"broken_images must be 'raise' or 'skip', got {on_error!r}")
+
+    def replace(node, on_error):
+        if isinstance(node, (list, tuple)):
+            for item in node:
+                replace(item, on_error)
+        elif isinstance(node, dict):
+            if str(node.get("type")).split(".")[-1] == "LoadImageFromFile":
+                node.update(type="robustnet_mm.LoadImage", on_error=on_error)
+            for item in node.values():
+                replace(item, on_error)
+
+    replace(cfg.get("train_dataloader"), on_error)
+    for name in ("val_dataloader", "test_dataloader", "tta_pipeline"):
+        replace(cfg.get(name), "raise")
+
+
+def _distribute_on_cpu(cfg: Config):
+    """Gloo instead of NCCL, and no device for DistributedDataParallel."""
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("gloo")
+    cfg.model_wrapper_cfg = ConfigDict(type="MMDistributedDataParallel", device_ids=None)

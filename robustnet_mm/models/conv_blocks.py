@@ -1,0 +1,120 @@
+"""The residual blocks of the CNN tower and the shapes of the published networks made of them.
+
+A block is called as `(feat, guide) -> (feat, detail)`: `guide` is what the ViT says, added before
+the block's spatial convolution; `detail` is that convolution's activated output.
+"""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def add_guide(x: Tensor, guide: Tensor | None) -> Tensor:
+    """Add what the ViT says: (N, C, H, W) + nearest resize of (N, C, h, w)."""
+    if guide is None:
+        return x
+    return x + F.interpolate(guide.to(x.dtype), size=x.shape[-2:], mode="nearest")
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3, 1x1 with the stride in the 3x3: the block of ResNet, ResNeXt and Conformer.
+
+    The guide is added before the 3x3 convolution, whose activated output is the detail.
+    """
+
+    def __init__(self, channels: tuple[int, int, int], stride=1, project=False, groups=1, eps=1e-5):
+        super().__init__()
+        inner, mid, outer = channels
+        self.detail_channels = mid
+        self.conv1 = nn.Conv2d(inner, mid, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(mid, eps=eps)
+        self.conv2 = nn.Conv2d(mid, mid, 3, stride, padding=1, groups=groups, bias=False)
+        self.bn2 = nn.BatchNorm2d(mid, eps=eps)
+        self.conv3 = nn.Conv2d(mid, outer, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(outer, eps=eps)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = _projection(inner, outer, stride, eps) if project else nn.Identity()
+
+    def forward(self, feat: Tensor, guide: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(N, C, H, W), (N, Cd, h, w) -> (N, C', H', W'), (N, Cd, H', W')"""
+        x = self.relu(self.bn1(self.conv1(feat)))
+        detail = self.relu(self.bn2(self.conv2(add_guide(x, guide))))
+        x = self.bn3(self.conv3(detail))
+        return self.relu(x + self.downsample(feat)), detail
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions: the block of ResNet-18 and ResNet-34.
+
+    The guide is added before the second, whose activated output is the block's own.
+    """
+
+    def __init__(self, channels: tuple[int, int, int], stride=1, project=False, groups=1, eps=1e-5):
+        super().__init__()
+        inner, mid, outer = channels
+        self.detail_channels = outer
+        self.conv1 = nn.Conv2d(inner, mid, 3, stride, padding=1, groups=groups, bias=False)
+        self.bn1 = nn.BatchNorm2d(mid, eps=eps)
+        self.conv2 = nn.Conv2d(mid, outer, 3, padding=1, groups=groups, bias=False)
+        self.bn2 = nn.BatchNorm2d(outer, eps=eps)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = _projection(inner, outer, stride, eps) if project else nn.Identity()
+
+    def forward(self, feat: Tensor, guide: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(N, C, H, W), (N, C', h, w) -> twice (N, C', H', W')"""
+        x = self.relu(self.bn1(self.conv1(feat)))
+        x = self.bn2(self.conv2(add_guide(x, guide)))
+        feat = self.relu(x + self.downsample(feat))
+        return feat, feat
+
+
+def _projection(inner: int, outer: int, stride: int, eps: float) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inner, outer, 1, stride, bias=False), nn.BatchNorm2d(outer, eps=eps)
+    )
+
+
+@dataclass(frozen=True)
+class ConvArch:
+    """The shape of a residual CNN: four stages of blocks after a 7x7 stem and a max pooling."""
+
+    block: type[nn.Module]
+    depths: tuple[int, ...]
+    channels: tuple[int, ...]
+    mid_ratio: float = 0.25  # width of the 3x3 convolution relative to the block's output
+    groups: int = 1
+    eps: float = 1e-5
+    conformer: bool = False  # projects in block 0 always, and strides last in the last stage
+
+    def strides(self, stage: int) -> list[int]:
+        strides = [1] * self.depths[stage]
+        if stage > 0:
+            last = self.conformer and stage == len(self.depths) - 1
+            strides[-1 if last else 0] = 2
+        return strides
+
+
+def _resnet(*depths: int, **kwargs) -> ConvArch:
+    return ConvArch(Bottleneck, depths, (256, 512, 1024, 2048), **kwargs)
+
+
+def _conformer(width: int) -> ConvArch:
+    """Conformer's conv branch: conv_1, then two blocks in each of conv_trans_2 .. conv_trans_12."""
+    channels = (width, 2 * width, 4 * width, 4 * width)
+    return ConvArch(Bottleneck, (7, 8, 6, 2), channels, eps=1e-6, conformer=True)
+
+
+CONV_ARCHS = {
+    "nano": ConvArch(Bottleneck, (2, 2, 2, 2), (64, 128, 256, 512)),
+    "resnet18": ConvArch(BasicBlock, (2, 2, 2, 2), (64, 128, 256, 512), mid_ratio=1),
+    "resnet34": ConvArch(BasicBlock, (3, 4, 6, 3), (64, 128, 256, 512), mid_ratio=1),
+    "resnet50": _resnet(3, 4, 6, 3),
+    "resnet101": _resnet(3, 4, 23, 3),
+    "resnext50_32x4d": _resnet(3, 4, 6, 3, mid_ratio=0.5, groups=32),
+    "resnext101_32x4d": _resnet(3, 4, 23, 3, mid_ratio=0.5, groups=32),
+    "resnext101_32x8d": _resnet(3, 4, 23, 3, mid_ratio=1, groups=32),
+    "conformer_tiny": _conformer(64),
+    "conformer_small": _conformer(256),
+    "conformer_base": _conformer(384),
+}

@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# [GPUS=8 GPUS_PER_NODE=8 CPUS_PER_TASK=5] tools/slurm_train.sh PARTITION JOB CONFIG WORK_DIR [flags]
+set -eu
+[ $# -ge 4 ] || { echo "usage: tools/slurm_train.sh PARTITION JOB CONFIG WORK_DIR [flags of tools/train.py]" >&2; exit 2; }
+partition=$1 job=$2 config=$3 work_dir=$4
+gpus=${GPUS:-8} per_node=${GPUS_PER_NODE:-8}
+[ "$per_node" -le "$gpus" ] || per_node=$gpus
+# shellcheck disable=SC2086  # SRUN_ARGS holds several words
+srun -p "$partition" --job-name="$job" --gres="gpu:$per_node" --ntasks="$gpus" \
+  --ntasks-per-node="$per_node" --cpus-per-task="${CPUS_PER_TASK:-5}" --kill-on-bad-exit=1 \
+  ${SRUN_ARGS:-} "${PYTHON:-python}" -u tools/train.py "$config" --work-dir="$work_dir" \
+  --launcher=slurm "${@:5}"

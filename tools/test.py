@@ -1,0 +1,101 @@
+"""Test any config of this package: COCO mAP for detectors, top-1 of both towers for classifiers.
+
+python tools/test.py CONFIG CHECKPOINT
+tools/dist_test.sh CONFIG CHECKPOINT GPUS [the same flags]
+"""
+
+import argparse
+from pathlib import Path
+
+from mmengine.config import Config, ConfigDict
+from mmengine.fileio import get_local_path
+from mmengine.model import is_model_wrapper
+from mmengine.registry import METRICS
+from mmengine.runner import Runner
+
+from robustnet_mm.checkpoint import find_state_dict, load_into, read_checkpoint
+from robustnet_mm.engine.launch import add_common_arguments, build_runner, read_config
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Test a model")
+    parser.add_argument("config", help="config file")
+    parser.add_argument("checkpoint", help="checkpoint file")
+    parser.add_argument("--out", metavar="FILE.pkl", help="write all predictions to a pickle file")
+    parser.add_argument("--show", action="store_true", help="show predictions in a window")
+    parser.add_argument("--show-dir", help="write pictures of predictions here")
+    parser.add_argument("--wait-time", type=float, default=2, help="seconds per shown picture")
+    parser.add_argument("--tta", action="store_true", help="test-time augmentation: flips")
+    add_common_arguments(parser)
+    return parser.parse_args()
+
+
+def draw_predictions(cfg: Config, args: argparse.Namespace):
+    """Switch on the host's visualisation hook, whose fields differ between the hosts."""
+    hook = cfg.default_hooks.visualization
+    hook.update(show=args.show, wait_time=args.wait_time)
+    if cfg.default_scope == "mmdet":
+        hook.update(draw=True, test_out_dir=args.show_dir)
+    else:
+        hook.update(enable=True, out_dir=args.show_dir)
+
+
+def add_tta(cfg: Config):
+    """Average over flips: the config's own `tta_model` and `tta_pipeline`, or the host's usual."""
+    data = cfg.test_dataloader.dataset
+    while "dataset" in data:
+        data = data.dataset
+    if "tta_model" not in cfg:
+        nms = dict(nms=dict(type="nms", iou_threshold=0.5), max_per_img=100)
+        det = dict(type="DetTTAModel", tta_cfg=nms)
+        cfg.tta_model = det if cfg.default_scope == "mmdet" else dict(type="AverageClsScoreTTA")
+    if "tta_pipeline" not in cfg:
+        flips = [dict(type="RandomFlip", prob=1.0), dict(type="RandomFlip", prob=0.0)]
+        *steps, pack = data.pipeline
+        if cfg.default_scope == "mmdet":
+            steps = [step for step in steps if step.type != "LoadAnnotations"]
+            pack.meta_keys = (*pack.meta_keys, "flip", "flip_direction")
+        cfg.tta_pipeline = [*steps, dict(type="TestTimeAug", transforms=[flips, [pack]])]
+    cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
+    data.pipeline = cfg.tta_pipeline
+
+
+def load_all(runner: Runner, path: str):
+    """Every weight of the model comes from the checkpoint, or the test does not start."""
+    with get_local_path(path) as local:
+        checkpoint = read_checkpoint(local)
+    runner.call_hook("after_load_checkpoint", checkpoint=checkpoint)  # EMA swaps its weights in
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = model.module if runner.cfg.get("tta_model") and hasattr(model, "module") else model
+    report = load_into(model, find_state_dict(checkpoint), path)
+    if report.reinitialised:
+        raise ValueError(
+            f"{path} and the config differ in the number of classes "
+            f"({'; '.join(report.reinitialised)}): test with the config it was trained with"
+        )
+    runner.logger.info(f"{path}: {len(report.loaded)} tensors loaded")
+
+
+def main():
+    args = parse_args()
+    if args.out and not args.out.endswith((".pkl", ".pickle")):
+        raise ValueError(f"--out must name a .pkl or .pickle file, got {args.out}")
+    if not Path(args.checkpoint).is_file() and "://" not in args.checkpoint:
+        raise FileNotFoundError(f"checkpoint {args.checkpoint} does not exist")
+    cfg = read_config(args)
+    cfg.load_from, cfg.resume = None, False
+    if args.show or args.show_dir:
+        draw_predictions(cfg, args)
+    if args.tta:
+        add_tta(cfg)
+    runner = build_runner(cfg, ("test",))
+    load_all(runner, args.checkpoint)
+    if args.out:
+        dump = "mmdet.DumpDetResults" if cfg.default_scope == "mmdet" else "DumpResults"
+        metric = METRICS.build(dict(type=dump, out_file_path=args.out))
+        runner.test_evaluator.metrics.append(metric)
+    runner.test()
+
+
+if __name__ == "__main__":
+    main()
