@@ -85,11 +85,10 @@ def read_checkpoint(path: str | Path) -> dict:
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = str(error)
-        if "GLOBAL" in reason or "Unsupported" in reason:
-            name = re.search(r"GLOBAL ([\w.]+)", reason)
+        if code := re.search(r"GLOBAL ([\w.]+)", reason):
             raise ValueError(
-                f"checkpoint {path} holds pickled code ({name[1] if name else 'an object'}) and "
-                "is refused: where you trust it, save its tensors alone by torch.save(state_dict)"
+                f"checkpoint {path} holds pickled code ({code[1]}) and is refused: where "
+                "you trust it, save its tensors alone by torch.save(state_dict, file)"
             ) from error
         raise ValueError(_broken(path, reason)) from error
     except (RuntimeError, EOFError, SafetensorError, OSError) as error:
@@ -97,9 +96,10 @@ def read_checkpoint(path: str | Path) -> dict:
 
 
 def _broken(path: Path, reason) -> str:
+    first_line = (str(reason).splitlines() or ["empty"])[0][:120]
     return (
         f"checkpoint {path} ({path.stat().st_size} bytes) is truncated or no checkpoint "
-        f"({str(reason).splitlines()[0][:120]}): get the file again"
+        f"({first_line}): get the file again"
     )
 
 

@@ -30,7 +30,8 @@ class TowerLayerDecayConstructor(DefaultOptimWrapperConstructor):
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None):
-        super().__init__(optim_wrapper_cfg, paramwise_cfg)
+        # never empty: mmengine asks for no groups then
+        super().__init__(optim_wrapper_cfg, {part: {} for part in _PARTS} | (paramwise_cfg or {}))
         for part, settings in self.paramwise_cfg.items():
             if part not in _PARTS:
                 close = get_close_matches(part, _PARTS, n=1)
@@ -72,11 +73,11 @@ class TowerLayerDecayConstructor(DefaultOptimWrapperConstructor):
 
     def _lr_scale(self, backbone: nn.Module, name: str) -> float:
         if not name.startswith("backbone."):
-            return self.paramwise_cfg.get("others", {}).get("lr_mult", 1.0)
+            return self.paramwise_cfg["others"].get("lr_mult", 1.0)
         part = name.split(".")[1]
         if part not in _PARTS:  # a tower that is the backbone itself
             part = {"cnn": "cnn", "vit": "vit"}[backbone.weights_kind]
-        settings = self.paramwise_cfg.get(part, {})
+        settings = self.paramwise_cfg[part]
         depth, num_layers = backbone.get_layer_depth(name, "backbone.")
         above = num_layers - 1 - depth
         return settings.get("lr_mult", 1.0) * settings.get("decay_rate", 1.0) ** above

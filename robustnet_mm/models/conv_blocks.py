@@ -36,6 +36,10 @@ class Bottleneck(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.downsample = _projection(inner, outer, stride, eps) if project else nn.Identity()
 
+    @property
+    def last_norm(self) -> nn.BatchNorm2d:
+        return self.bn3
+
     def forward(self, feat: Tensor, guide: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(N, C, H, W), (N, Cd, h, w) -> (N, C', H', W'), (N, Cd, H', W')"""
         x = self.relu(self.bn1(self.conv1(feat)))
@@ -60,6 +64,10 @@ class BasicBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(outer, eps=eps)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = _projection(inner, outer, stride, eps) if project else nn.Identity()
+
+    @property
+    def last_norm(self) -> nn.BatchNorm2d:
+        return self.bn2
 
     def forward(self, feat: Tensor, guide: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(N, C, H, W), (N, C', h, w) -> twice (N, C', H', W')"""

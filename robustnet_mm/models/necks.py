@@ -50,7 +50,8 @@ class TowerNeck(BaseModule):
         channels = tuple(feat.size(1) for feat in maps)
         if channels != self.in_channels:
             raise ValueError(
-                f"in_channels of TowerNeck is {self.in_channels}, the maps' {channels}"
+                f"in_channels of TowerNeck must be those of the backbone's maps, {channels}, "
+                f"got {self.in_channels}: set it to the backbone's out_channels"
             )
         patches = self.norm(tokens[:, -grid[0] * grid[1] :])
         vit_map = patches.transpose(1, 2).unflatten(2, grid)  # (N, h*w, D) -> (N, D, h, w)

@@ -148,10 +148,16 @@ class ConvTower(Tower):
             self.level_ends.append(len(self.blocks) - 1)
             self.out_strides.append(stride_so_far)
         self.out_channels, self.out_strides = tuple(spec.channels), tuple(self.out_strides)
+        self._init_random()
+        self._freeze()
+
+    def _init_random(self):
+        """Each residual block starts as its shortcut: sane maps even with untrained statistics."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        self._freeze()
+        for block in self.blocks:
+            nn.init.zeros_(block.last_norm.weight)
 
     def _stages(self):
         starts = [0, *(end + 1 for end in self.level_ends)]

@@ -1,0 +1,273 @@
+import argparse
+import os
+import pickle
+
+import pytest
+import timm
+import torch
+import torchvision
+from mmengine.runner import save_checkpoint
+from safetensors.torch import save_file
+
+from robustnet_mm.checkpoint import PretrainedTower, find_state_dict, load_into, read_checkpoint
+from robustnet_mm.models import ConvTower, RobustNet, TowerOutputs, TwoTowerHead, ViTTower
+
+SMALL = dict(depth=3, embed_dim=48, num_heads=3)
+VIT = "vit_tiny_patch16_224"
+
+
+def load(module, path, **kwargs):
+    return PretrainedTower(str(path), **kwargs)(module)
+
+
+def small_head(classes=1000, pool="token"):
+    return TwoTowerHead(classes, dict(in_channels=512), dict(in_channels=48, pool=pool)).eval()
+
+
+def timm_vit(**kwargs):
+    return timm.create_model(VIT, **SMALL, **kwargs).eval()
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda w: w,
+        lambda w: {"model": w, "epoch": 3},
+        lambda w: {"state_dict": {f"module.{k}": v for k, v in w.items()}},
+        lambda w: {"model": w, "args": argparse.Namespace(lr=0.1)},
+    ],
+)
+@pytest.mark.parametrize("pool", ["token", "avg"])
+def test_a_published_vit_gives_its_own_logits_through_tower_and_head(tmp_path, wrap, pool):
+    theirs = timm_vit(global_pool=pool)
+    torch.save(wrap(theirs.state_dict()), tmp_path / "vit.pth")
+    tower, head = ViTTower(VIT, model_args=SMALL).eval(), small_head(pool=pool)
+    report = load(tower, tmp_path / "vit.pth")
+    load(head.vit, tmp_path / "vit.pth")
+    assert not report.missing and not report.resized and report.unused  # the head's keys
+    images = torch.randn(2, 3, 224, 224)
+    assert torch.equal(head.vit(TowerOutputs((), *tower(images))), theirs(images))
+
+
+def test_safetensors_load_the_same(tmp_path):
+    theirs = timm_vit()
+    save_file(theirs.state_dict(), tmp_path / "vit.safetensors")
+    tower = ViTTower(VIT, model_args=SMALL)
+    load(tower, tmp_path / "vit.safetensors")
+    assert torch.equal(tower.model.pos_embed, theirs.pos_embed)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnext50_32x4d"])
+def test_a_torchvision_resnet_gives_its_own_logits_through_tower_and_head(tmp_path, name):
+    theirs = torchvision.models.get_model(name).eval()
+    torch.save(theirs.state_dict(), tmp_path / "cnn.pth")
+    tower = ConvTower(name).eval()
+    head = TwoTowerHead(1000, dict(in_channels=tower.out_channels[-1]), dict(in_channels=48))
+    load(tower, tmp_path / "cnn.pth")
+    load(head.cnn, tmp_path / "cnn.pth")
+    images = torch.randn(1, 3, 96, 64)
+    assert torch.equal(head.cnn(TowerOutputs(tower(images), None, None)), theirs(images))
+
+
+def test_conformers_conv_branch_loads_and_computes_what_its_units_compute(tmp_path):
+    """mmpretrain's Conformer has the authors' key names; its units are run without fusion."""
+    from mmpretrain.models import Conformer
+
+    theirs = Conformer("tiny")
+    theirs.eval()  # gives None
+    for buffer in theirs.buffers():
+        if buffer.is_floating_point():
+            torch.nn.init.uniform_(buffer, 0.5, 1.5)
+    torch.save(theirs.state_dict(), tmp_path / "conformer.pth")
+    ours = ConvTower("conformer_tiny").eval()
+    load(ours, tmp_path / "conformer.pth")
+    images = torch.randn(1, 3, 64, 64)
+    x = theirs.maxpool(theirs.act1(theirs.bn1(theirs.conv1(images))))
+    x = theirs.conv_1(x, out_conv2=False)
+    expected = []
+    for i in range(2, 13):
+        block = getattr(theirs, f"conv_trans_{i}")
+        x = block.fusion_block(block.cnn_block(x, out_conv2=False), out_conv2=False)
+        if i in (4, 8, 11, 12):
+            expected.append(x)
+    assert all(torch.equal(a, b) for a, b in zip(ours(images), expected, strict=True))
+
+
+def test_position_tables_are_resized_and_reported(tmp_path):
+    theirs = timm_vit(img_size=96)
+    torch.save(theirs.state_dict(), tmp_path / "vit.pth")
+    tower = ViTTower(VIT, model_args=SMALL)
+    report = load(tower, tmp_path / "vit.pth")
+    assert report.resized == ["model.pos_embed (1, 37, 48) -> (1, 197, 48)"]
+    table = tower.model.pos_embed
+    assert torch.equal(table[:, :1], theirs.pos_embed[:, :1])
+    torch.testing.assert_close(
+        table[:, 1:].mean(1), theirs.pos_embed[:, 1:].mean(1), atol=0.01, rtol=0
+    )
+
+
+def test_a_classifiers_checkpoint_starts_a_detectors_backbone(tmp_path):
+    source = RobustNet("nano")
+    weights = {
+        f"backbone.{k}": torch.randn_like(v.float()).to(v.dtype)
+        for k, v in source.state_dict().items()
+    }
+    weights |= {"head.cnn.fc.weight": torch.zeros(3)}
+    save_checkpoint({"state_dict": weights, "meta": {}}, str(tmp_path / "classifier.pth"))
+    init = dict(
+        type="robustnet_mm.PretrainedTower",
+        checkpoint=str(tmp_path / "classifier.pth"),
+        prefix="backbone.",
+    )
+    for out_type in ("towers", "pyramid"):
+        net = RobustNet("nano", weave=[(1, 1), (3, 2), (5, 3)], out_type=out_type, init_cfg=init)
+        net.init_weights()
+        for key, value in net.state_dict().items():
+            assert torch.equal(value, weights[f"backbone.{key}"]), key
+    short = RobustNet("nano", weave=[(1, 1), (3, 2)], out_type="pyramid")
+    with pytest.raises(ValueError, match="left over: fius.2"):
+        load(short, tmp_path / "classifier.pth", prefix="backbone.")
+    tower = ViTTower(VIT, dict(depth=4, embed_dim=96, num_heads=3))
+    load(tower, tmp_path / "classifier.pth", prefix="backbone.vit.")
+    assert torch.equal(tower.model.pos_embed, weights["backbone.vit.model.pos_embed"])
+
+
+def test_blocks_dropped_from_a_pyramid_are_no_leftovers(tmp_path):
+    torch.save(RobustNet("nano", weave=[(1, 1)]).state_dict(), tmp_path / "net.pth")
+    short = RobustNet("nano", weave=[(1, 1)], out_type="pyramid")
+    report = load(short, tmp_path / "net.pth")
+    assert report.unused and all(".blocks.2." in k or ".blocks.3." in k for k in report.unused)
+
+
+def test_allow_missing_is_the_only_way_past_a_missing_key(tmp_path):
+    torch.save(RobustNet("nano", direction="none").state_dict(), tmp_path / "net.pth")
+    with pytest.raises(ValueError, match=r"\d+ missing: fius.0"):
+        load(RobustNet("nano"), tmp_path / "net.pth")
+    report = load(RobustNet("nano"), tmp_path / "net.pth", allow_missing=["fius."])
+    assert report.missing and all(key.startswith("fius.") for key in report.missing)
+
+
+def test_init_weights_of_the_towers_does_not_undo_the_loading(tmp_path):
+    theirs = timm_vit()
+    torch.save(theirs.state_dict(), tmp_path / "vit.pth")
+    init = dict(type="robustnet_mm.PretrainedTower", checkpoint=str(tmp_path / "vit.pth"))
+    net = RobustNet("nano", vit=dict(model_args=SMALL, init_cfg=init))
+    net.init_weights()
+    assert torch.equal(net.vit.model.blocks[2].attn.qkv.weight, theirs.blocks[2].attn.qkv.weight)
+
+
+def test_another_number_of_classes_is_said_and_the_head_stays_fresh(tmp_path, logged):
+    torch.save(timm_vit().state_dict(), tmp_path / "vit.pth")
+    head = small_head(classes=10)
+    fresh = head.vit.fc.weight.clone()
+    report = load(head.vit, tmp_path / "vit.pth")
+    assert "fc.weight 1000 -> 10 classes" in report.reinitialised
+    assert "1000 -> 10 classes" in logged[-1] and torch.equal(head.vit.fc.weight, fresh)
+
+
+def assert_untouched(module, path, message, **kwargs):
+    before = {k: v.clone() for k, v in module.state_dict().items()}
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        load(module, path, **kwargs)
+    assert all(torch.equal(v, before[k]) for k, v in module.state_dict().items())
+
+
+def test_a_missing_file_is_named(tmp_path):
+    assert_untouched(ConvTower("nano"), tmp_path / "no.pth", "no.pth does not exist")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_a_truncated_file_is_named(tmp_path, share, suffix):
+    path = tmp_path / f"vit.{suffix}"
+    (torch.save if suffix == "pth" else save_file)(timm_vit().state_dict(), path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    assert_untouched(ViTTower(VIT, SMALL), path, r"truncated or no checkpoint .*get the file again")
+
+
+def test_a_web_page_saved_as_a_checkpoint_is_named(tmp_path):
+    (tmp_path / "vit.pth").write_text("<!DOCTYPE html><html>404</html>")
+    assert_untouched(ViTTower(VIT, SMALL), tmp_path / "vit.pth", "truncated or no checkpoint")
+
+
+class Evil:
+    def __reduce__(self):
+        return (os.system, (f"touch {self.target}",))
+
+
+class EvilGetattr:
+    def __reduce__(self):
+        return (getattr, (torch.nn.Linear, "__init__"))
+
+
+def test_pickled_code_is_refused_and_not_run(tmp_path):
+    Evil.target = tmp_path / "ran"
+    torch.save({"state_dict": {"a": torch.ones(1)}, "extra": Evil()}, tmp_path / "evil.pth")
+    assert_untouched(ConvTower("nano"), tmp_path / "evil.pth", "holds pickled code .*is refused")
+    assert not Evil.target.exists()
+    (tmp_path / "old.pth").write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(ValueError):
+        read_checkpoint(tmp_path / "old.pth")
+    assert not Evil.target.exists()
+    torch.save({"a": torch.ones(1), "b": EvilGetattr()}, tmp_path / "getattr.pth")
+    with pytest.raises(ValueError, match="pickled code"):
+        read_checkpoint(tmp_path / "getattr.pth")
+
+
+@pytest.mark.parametrize(
+    "tower, message",
+    [
+        (lambda: ConvTower("resnet34"), "missing: blocks"),
+        (lambda: ConvTower("nano"), "of another shape"),
+        (lambda: ViTTower(VIT, SMALL), "no weights for a vit found.*known sources are ViT"),
+    ],
+)
+def test_a_file_of_another_architecture_is_named_and_nothing_is_loaded(tmp_path, tower, message):
+    torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "cnn.pth")
+    assert_untouched(tower(), tmp_path / "cnn.pth", message)
+
+
+def test_a_key_that_no_table_explains_is_named(tmp_path):
+    torch.save(
+        timm_vit(init_values=1.0, reg_tokens=4).state_dict() | {"surprise": torch.ones(1)},
+        tmp_path / "vit.pth",
+    )
+    assert_untouched(ViTTower(VIT, SMALL), tmp_path / "vit.pth", "1 keys are not those .*surprise")
+    torch.save(timm_vit(init_values=1.0).state_dict(), tmp_path / "vit.pth")
+    assert_untouched(ViTTower(VIT, SMALL), tmp_path / "vit.pth", "left over: .*ls1.gamma")
+
+
+def test_an_unknown_prefix_lists_the_present_ones(tmp_path):
+    torch.save({"backbone.x": torch.ones(1), "neck.y": torch.ones(1)}, tmp_path / "net.pth")
+    assert_untouched(
+        RobustNet("nano"),
+        tmp_path / "net.pth",
+        "prefix 'encoder.'; it has backbone., neck.",
+        prefix="encoder.",
+    )
+
+
+def test_a_table_that_is_no_square_grid_is_refused():
+    tower = ViTTower(VIT, SMALL)
+    weights = tower.state_dict() | {"model.pos_embed": torch.zeros(1, 1 + 12, 48)}
+    with pytest.raises(ValueError, match="is no square grid of 1 prefix tokens"):
+        load_into(tower, weights, "test")
+
+
+def test_a_file_without_tensors_is_refused():
+    with pytest.raises(ValueError, match="holds no tensors, its keys are epoch"):
+        find_state_dict({"epoch": 3})
+
+
+def test_deit_tinys_real_weights_give_its_logits_exactly_in_a_woven_network(real_data):
+    path = real_data / "weights/deit_tiny_patch16_224.pth"
+    theirs = timm.create_model("deit_tiny_patch16_224").eval()
+    theirs.load_state_dict(torch.load(path, weights_only=True))
+    net = RobustNet("tiny-patch16", cnn=dict(arch="resnet18")).eval()
+    head = TwoTowerHead(1000, dict(in_channels=512), dict(in_channels=192)).eval()
+    load(net.vit, path)
+    load(head.vit, path)
+    images = torch.randn(4, 3, 224, 224)
+    with torch.no_grad():
+        assert torch.equal(head(net(images))[1], theirs(images))

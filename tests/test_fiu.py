@@ -1,0 +1,90 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from robustnet_mm.models.conv_blocks import add_guide
+from robustnet_mm.models.fiu import FIU, Expand, Squeeze, pool_to_grid
+
+
+def random_(module):
+    """Every parameter random: also gates, norms and biases, whose start hides mistakes."""
+    for parameter in module.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    return module
+
+
+def test_pooling_first_equals_the_papers_order():
+    """Paper: 1x1 convolution at full map size, average pooling, LayerNorm, GELU."""
+    squeeze = random_(Squeeze(16, 24))
+    detail, grid = torch.randn(2, 16, 28, 56), (7, 14)
+    pooled = F.avg_pool2d(squeeze.conv(detail), 4).flatten(2).transpose(1, 2)
+    expected = squeeze.gate(F.gelu(squeeze.norm(pooled)))
+    torch.testing.assert_close(squeeze(detail, grid), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_expand_equals_the_papers_order():
+    """Paper: 1x1 convolution, BatchNorm, ReLU, nearest resize; the resize comes at the addition."""
+    expand = random_(Expand(24, 16)).eval()
+    tokens, x = torch.randn(2, 6, 24), torch.randn(2, 16, 8, 12)
+    maps = tokens.transpose(1, 2).reshape(2, 24, 2, 3)
+    maps = F.relu(expand.norm(expand.conv(maps))) * expand.gate.scale[:, None, None]
+    expected = x + maps.repeat_interleave(4, 2).repeat_interleave(4, 3)
+    torch.testing.assert_close(add_guide(x, expand(tokens, (2, 3))), expected)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (7, 9), (1, 2), (3, 50)])
+def test_any_map_pools_to_any_grid_and_keeps_constants(size):
+    pooled = pool_to_grid(torch.full((1, 2, *size), 3.0), (4, 5))
+    torch.testing.assert_close(pooled, torch.full((1, 2, 4, 5), 3.0))
+
+
+def test_pooling_takes_each_cell_from_its_own_place():
+    x = torch.zeros(1, 1, 8, 12)
+    x[..., 2:4, 8:12] = 1.0
+    expected = torch.zeros(1, 1, 4, 3)
+    expected[..., 1, 2] = 1.0
+    assert torch.equal(pool_to_grid(x, (4, 3)), expected)
+
+
+def test_prefix_tokens_pass_a_squeeze_untouched():
+    fiu = random_(FIU(16, 16, 24))
+    tokens = torch.randn(2, 3 + 6, 24)
+    out = fiu.into_tokens(tokens, torch.randn(2, 16, 8, 12), (2, 3))
+    assert torch.equal(out[:, :3], tokens[:, :3])
+    assert not torch.isclose(out[:, 3:], tokens[:, 3:]).any(-1).all()
+
+
+def test_expand_ignores_prefix_tokens():
+    fiu = random_(FIU(16, 16, 24)).eval()
+    tokens = torch.randn(2, 3 + 6, 24)
+    other = torch.cat([torch.randn(2, 3, 24), tokens[:, 3:]], 1)
+    assert torch.equal(fiu.guide(tokens, (2, 3)), fiu.guide(other, (2, 3)))
+
+
+def test_a_closed_gate_adds_nothing_and_learns_first():
+    fiu = FIU(16, 16, 24)
+    tokens, detail = torch.randn(2, 7, 24), torch.randn(2, 16, 8, 12)
+    out, guide = fiu.into_tokens(tokens, detail, (2, 3)), fiu.guide(tokens, (2, 3))
+    assert torch.equal(out, tokens) and torch.equal(guide, torch.zeros_like(guide))
+    (out.sum() + guide.sum()).backward()
+    for gate in (fiu.squeeze.gate.scale, fiu.expand.gate.scale):
+        assert gate.grad.abs().sum() > 0
+
+
+def test_no_gate_gives_the_originals_ungated_unit():
+    fiu = FIU(16, 16, 24, gate=None)
+    assert not any("gate" in name for name, _ in fiu.named_parameters())
+    assert fiu.guide(torch.randn(2, 7, 24), (2, 3)).abs().sum() > 0
+    with pytest.raises(ValueError, match="gate must be 'zero' or None, got 'one'"):
+        FIU(16, 16, 24, gate="one")
+
+
+@pytest.mark.parametrize("direction, to_vit, to_cnn", [("cnn_to_vit", 1, 0), ("vit_to_cnn", 0, 1)])
+def test_one_direction_has_one_half(direction, to_vit, to_cnn):
+    fiu = FIU(16, 16, 24, direction)
+    assert (fiu.squeeze is not None, fiu.expand is not None) == (to_vit, to_cnn)
+    tokens = torch.randn(2, 7, 24)
+    if not to_vit:
+        assert fiu.into_tokens(tokens, torch.randn(2, 16, 8, 12), (2, 3)) is tokens
+    if not to_cnn:
+        assert fiu.guide(tokens, (2, 3)) is None

@@ -1,0 +1,97 @@
+import pytest
+import torch
+from mmengine.runner.checkpoint import load_state_dict
+from mmpretrain.models import CrossEntropyLoss, LabelSmoothLoss
+from mmpretrain.structures import DataSample
+
+from robustnet_mm.models import TowerOutputs, TwoTowerHead
+
+SOFT = dict(type="mmpretrain.CrossEntropyLoss", use_soft=True)
+
+
+def outputs(prefix=1):
+    return TowerOutputs(
+        (torch.randn(4, 8, 6, 6), torch.randn(4, 12, 3, 3)), torch.randn(4, prefix + 6, 16), (2, 3)
+    )
+
+
+def head(pool="token", **kwargs):
+    made = TwoTowerHead(5, dict(in_channels=12), dict(in_channels=16, pool=pool), **kwargs)
+    torch.nn.init.normal_(made.vit.norm.weight)
+    return made
+
+
+def samples():
+    return [DataSample().set_gt_label(label) for label in (0, 4, 2, 2)]
+
+
+def test_logits_read_the_last_map_and_the_class_token():
+    two, out = head(), outputs()
+    cnn, vit = two(out)
+    torch.testing.assert_close(cnn, two.cnn.fc(out.maps[-1].mean((2, 3))))
+    torch.testing.assert_close(vit, two.vit.fc(two.vit.norm(out.tokens))[:, 0])
+
+
+def test_avg_pools_patch_tokens_only_and_norms_afterwards():
+    two, out = head("avg"), outputs(prefix=2)
+    expected = two.vit.fc(two.vit.norm(out.tokens[:, 2:].mean(1)))
+    torch.testing.assert_close(two(out)[1], expected)
+
+
+def test_the_loss_is_the_mean_of_the_two_heads_losses():
+    two, out = head(), outputs()
+    labels = torch.tensor([0, 4, 2, 2])
+    cnn, vit = (torch.nn.functional.cross_entropy(logits, labels) for logits in two(out))
+    losses = two.loss(out, samples())
+    torch.testing.assert_close(sum(losses.values()), (cnn + vit) / 2)
+    weighted = head(loss_weights=(3, 1))
+    weighted.load_state_dict(two.state_dict())
+    torch.testing.assert_close(sum(weighted.loss(out, samples()).values()), (3 * cnn + vit) / 4)
+
+
+@pytest.mark.parametrize(
+    "config, module",
+    [
+        (SOFT, CrossEntropyLoss(use_soft=True)),
+        (
+            dict(type="mmpretrain.LabelSmoothLoss", label_smooth_val=0.1, mode="original"),
+            LabelSmoothLoss(0.1, mode="original", num_classes=5),
+        ),
+    ],
+)
+def test_soft_labels_of_mixup_reach_both_losses(config, module):
+    two, out, soft = head(loss=config), outputs(), torch.rand(4, 5).softmax(1)
+    losses = two.loss(out, [DataSample().set_gt_score(score) for score in soft])
+    expected = [module(logits, soft) / 2 for logits in two(out)]
+    torch.testing.assert_close(list(losses.values()), expected)
+
+
+def test_predictions_sum_the_logits_and_keep_each_heads_scores():
+    two, out = head(), outputs()
+    cnn, vit = two(out)
+    for k, sample in enumerate(two.predict(out, samples())):
+        torch.testing.assert_close(sample.pred_score, (cnn + vit)[k].softmax(0))
+        torch.testing.assert_close(sample.cnn_score, cnn[k].softmax(0))
+        torch.testing.assert_close(sample.vit_score, vit[k].softmax(0))
+        assert sample.pred_label.item() == (cnn + vit)[k].argmax().item()
+    assert len(two.predict(out)) == 4  # without data samples too
+
+
+def test_a_checkpoint_of_other_classes_says_so_and_keeps_the_rest(logged):
+    old = TwoTowerHead(7, dict(in_channels=12), dict(in_channels=16))
+    torch.nn.init.normal_(old.vit.norm.weight)
+    new = head()
+    before = new.cnn.fc.weight.clone()
+    load_state_dict(new, old.state_dict(), strict=False)
+    assert any("cnn.fc has 7 classes in the checkpoint and 5 here" in line for line in logged)
+    assert torch.equal(new.cnn.fc.weight, before)
+    assert torch.equal(new.vit.norm.weight, old.vit.norm.weight)
+
+
+def test_wrong_settings_are_named():
+    with pytest.raises(ValueError, match="pool must be 'token' or 'avg', got 'max'"):
+        head("max")
+    with pytest.raises(ValueError, match="loss_weights must be >= 0 with a sum > 0"):
+        head(loss_weights=(0, 0))
+    with pytest.raises(ValueError, match="pool='token' needs a ViT with a class token"):
+        head()(outputs(prefix=0))

@@ -1,0 +1,52 @@
+import pytest
+import torch
+
+from robustnet_mm.models import RobustNet, TowerNeck, TowerOutputs
+from robustnet_mm.registry import MODELS
+
+CHANNELS = (64, 128, 256, 512)
+
+
+@pytest.fixture
+def out():
+    return RobustNet("nano").eval()(torch.randn(2, 3, 97, 130))
+
+
+def test_closed_gates_hand_on_the_pretrained_pyramid_exactly(out):
+    merged = TowerNeck(CHANNELS, 96)(out)
+    assert type(merged) is tuple
+    assert all(torch.equal(a, b) for a, b in zip(merged, out.maps, strict=True))
+
+
+def test_open_gates_add_the_vits_map_at_its_place():
+    neck = TowerNeck((4, 4), 8)
+    maps, tokens = (torch.zeros(1, 4, 16, 24), torch.zeros(1, 4, 4, 6)), torch.zeros(1, 7, 8)
+    tokens[:, 1 + 5] = torch.randn(8)  # patch (1, 2) of a 2 x 3 grid
+    for gate, conv in zip(neck.gates, neck.convs, strict=True):
+        torch.nn.init.ones_(gate.scale)
+        torch.nn.init.zeros_(conv.bias)
+    for feat in neck(TowerOutputs(maps, tokens, (2, 3))):
+        height, width = feat.shape[-2:]
+        assert feat[..., -1, -1].abs().sum() > 0
+        assert feat[..., : height // 4, :].abs().sum() == 0
+        assert feat[..., : width // 2].abs().sum() == 0
+
+
+def test_a_hosts_fpn_takes_it_as_it_is_and_gets_contiguous_maps(out):
+    neck = MODELS.build(
+        [
+            dict(type="robustnet_mm.TowerNeck", in_channels=CHANNELS, embed_dims=96),
+            dict(type="mmdet.FPN", in_channels=list(CHANNELS), out_channels=16, num_outs=5),
+        ]
+    )
+    assert [level.size(1) for level in neck(out)] == [16] * 5
+    outputs = out._replace(maps=tuple(m.to(memory_format=torch.channels_last) for m in out.maps))
+    assert not outputs.maps[0].is_contiguous()
+    assert all(feat.is_contiguous() for feat in neck[0](outputs))
+
+
+def test_a_pyramid_or_other_channels_are_refused(out):
+    with pytest.raises(ValueError, match="set out_type='towers' in the backbone"):
+        TowerNeck(CHANNELS, 96)(out.maps)
+    with pytest.raises(ValueError, match=r"must be those .*\(64, 128, 256, 512\), got \(64, 64\)"):
+        TowerNeck((64, 64), 96)(out)

@@ -1,0 +1,248 @@
+import pytest
+import torch
+from conftest import waken
+
+from robustnet_mm.models import VARIANTS, RobustNet, TwoTowerHead
+from robustnet_mm.models.fiu import DIRECTIONS
+from robustnet_mm.registry import MODELS
+
+SMALL = dict(depth=3, embed_dim=48, num_heads=3)
+PATCH14 = dict(
+    cnn=dict(type="robustnet_mm.ConvTower", arch="nano"),
+    vit=dict(type="robustnet_mm.ViTTower", model_name="vit_small_patch14_dinov2", model_args=SMALL),
+)
+
+
+def open_gates(net):
+    for name, parameter in net.named_parameters():
+        if name.endswith("gate.scale"):
+            torch.nn.init.constant_(parameter, 0.5)
+    waken(net.cnn)
+    return net
+
+
+def alone(net, images):
+    """The two towers, each on its own, under the same random numbers."""
+    torch.manual_seed(1)
+    maps = net.cnn(images)
+    torch.manual_seed(1)
+    return maps, *net.vit(images)
+
+
+def woven(net, images):
+    torch.manual_seed(1)
+    return net(images)
+
+
+def assert_starts_exactly(net, images):
+    waken(net.cnn)
+    for mode in (False, True):
+        net.train(mode)
+        with torch.no_grad():
+            maps, tokens, grid = alone(net, images)
+            out = woven(net, images)
+        assert out.grid == grid and torch.equal(out.tokens, tokens)
+        assert all(torch.equal(a, b) for a, b in zip(out.maps, maps, strict=True))
+
+
+@pytest.mark.parametrize("arch", VARIANTS)
+def test_every_variant_starts_as_its_two_towers_bit_for_bit(arch):
+    net = RobustNet(arch, vit=dict(drop_path_rate=0.2))
+    assert len(net.exchanges) == len(net.fius) == (3 if arch == "nano" else 11)
+    assert_starts_exactly(net, torch.randn(2, 3, 56, 56))
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("arch", ["nano", "tiny-patch16"])
+@pytest.mark.parametrize("weave", ["paper", "even", [(0, 0), (4, 3)]])
+def test_each_direction_and_weave_starts_exactly(arch, direction, weave):
+    net = RobustNet(arch, direction=direction, weave=weave)
+    assert_starts_exactly(net, torch.randn(2, 3, 97, 130))
+
+
+def test_the_exact_start_holds_under_bf16_autocast():
+    net = RobustNet("nano")
+    with torch.autocast("cpu", torch.bfloat16):
+        assert_starts_exactly(net, torch.randn(2, 3, 64, 96))
+
+
+@pytest.mark.parametrize("arch", ["nano", "tiny-patch16"])
+def test_ungated_units_do_not_start_exactly(arch):
+    """The control of the tests above: the original's units disturb both towers."""
+    net, images = RobustNet(arch, gate=None).eval(), torch.randn(2, 3, 64, 64)
+    waken(net.cnn)
+    maps, tokens, _ = alone(net, images)
+    out = woven(net, images)
+    assert not torch.allclose(out.tokens, tokens, rtol=0.01)
+    assert not torch.allclose(out.maps[-1], maps[-1], rtol=0.01)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_open_gates_let_information_flow_in_the_named_directions_only(direction):
+    net = open_gates(RobustNet("nano", direction=direction)).eval()
+    images = torch.randn(1, 3, 64, 64)
+    maps, tokens, _ = alone(net, images)
+    out = woven(net, images)
+    assert torch.equal(out.tokens, tokens) == (direction in ("vit_to_cnn", "none"))
+    assert torch.equal(out.maps[-1], maps[-1]) == (direction in ("cnn_to_vit", "none"))
+
+
+def test_exchanges_happen_at_their_blocks():
+    """Squeeze from unit u into block v; expand into unit u + 1: seen by what each receives."""
+    net = open_gates(RobustNet("nano", weave=[(2, 1), (5, 3)])).eval()
+    seen = {}
+
+    def watch(name, module):
+        module.register_forward_hook(lambda m, args, out: seen.__setitem__(name, (args, out)))
+
+    for k, fiu in enumerate(net.fius):
+        watch(f"squeeze{k}", fiu.squeeze)
+        watch(f"expand{k}", fiu.expand)
+    for u, block in enumerate(net.cnn.blocks):
+        watch(f"cnn{u}", block)
+    for v, block in enumerate(net.vit.blocks):
+        watch(f"vit{v}", block)
+    net(torch.randn(1, 3, 64, 64))
+    for k, (u, v) in enumerate(net.exchanges):
+        assert seen[f"squeeze{k}"][0][0] is seen[f"cnn{u}"][1][1]
+        added = seen[f"squeeze{k}"][1]
+        received, before = seen[f"vit{v}"][0][0], seen[f"vit{v - 1}"][1]
+        torch.testing.assert_close(received[:, 1:], before[:, 1:] + added)
+        assert torch.equal(seen[f"expand{k}"][0][0], seen[f"vit{v}"][1][:, 1:])
+        assert seen[f"cnn{u + 1}"][0][1] is seen[f"expand{k}"][1]
+    guided = {u + 1 for u, _ in net.exchanges}
+    assert all(seen[f"cnn{u}"][0][1] is None for u in range(8) if u not in guided)
+
+
+@pytest.mark.parametrize(
+    "size", [(16, 16), (17, 33), (64, 48), (97, 1), (225, 190), (32, 640), (300, 300)]
+)
+@pytest.mark.parametrize("config", [dict(arch="nano"), PATCH14], ids=["patch16", "patch14"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_any_size_gives_finite_outputs_on_the_images_grid(size, config, dtype):
+    net = open_gates(RobustNet(**config)).train()
+    images = torch.randn(2, 3, *size)
+    with torch.autocast("cpu", dtype, enabled=dtype is torch.bfloat16):
+        if min(size) < net.vit.patch_size[0]:
+            with pytest.raises(ValueError, match="at least one patch"):
+                net(images)
+            return
+        out = net(images)
+    patch = net.vit.patch_size[0]
+    assert out.grid == (-(-size[0] // patch), -(-size[1] // patch))
+    assert out.tokens.shape == (2, 1 + out.grid[0] * out.grid[1], net.embed_dims)
+    strides, sizes = net.out_strides, [feat.shape[-2:] for feat in out.maps]
+    assert sizes == [(-(-size[0] // s), -(-size[1] // s)) for s in strides]
+    assert all(x.isfinite().all() for x in (*out.maps, out.tokens))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_the_exact_start_holds_on_cuda():
+    torch.backends.cudnn.deterministic = True
+    net = RobustNet("nano").cuda()
+    assert_starts_exactly(net, torch.randn(2, 3, 97, 130, device="cuda"))
+
+
+@pytest.mark.parametrize("direction", ["both", "vit_to_cnn"])
+def test_a_pyramid_is_a_tuple_of_maps_and_every_parameter_reaches_it(direction):
+    net = open_gates(
+        RobustNet("nano", direction=direction, weave=[(1, 0), (3, 2)], out_type="pyramid")
+    )
+    maps = net(torch.randn(2, 3, 64, 64))
+    assert type(maps) is tuple and tuple(m.size(1) for m in maps) == net.out_channels
+    assert len(net.vit.blocks) == 3  # block 3 could not reach the maps
+    sum(m.square().mean() for m in maps).backward()
+    for name, parameter in net.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize("direction", ["none", "cnn_to_vit"])
+def test_a_pyramid_that_leaves_the_vit_without_use_is_refused(direction):
+    with pytest.raises(ValueError, match="leaves the ViT without use"):
+        RobustNet("nano", direction=direction, out_type="pyramid")
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_every_parameter_of_the_towers_output_gets_a_gradient(direction):
+    net = open_gates(RobustNet("nano", direction=direction))
+    out = net(torch.randn(2, 3, 64, 64))
+    (out.maps[-1].square().mean() + out.tokens.square().mean()).backward()
+    for name, parameter in net.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize(
+    "arch, channels, width, cnn, vit, total",
+    [  # millions, as published: ViT with head; all
+        ("small-patch16", 1024, 768, 14.3, 86.6, 103.5),
+        ("large-patch16", 1536, 1024, 31.2, 304.3, 340.9),
+        ("base-patch14", 1536, 1280, 31.2, 632.0, 670.0),
+    ],
+)
+def test_the_papers_networks_have_the_papers_size(arch, channels, width, cnn, vit, total):
+    with torch.device("meta"):
+        net = RobustNet(arch)
+        head = TwoTowerHead(1000, dict(in_channels=channels), dict(in_channels=width, pool="avg"))
+
+    def millions(*modules):
+        return round(sum(p.numel() for m in modules for p in m.parameters()) / 1e6, 1)
+
+    assert millions(net.vit, head.vit) == vit
+    assert millions(net.cnn, head.cnn) == cnn
+    assert millions(net, head) == total
+    assert net.out_channels == tuple(channels * r // 4 for r in (1, 2, 4, 4))
+
+
+def test_checkpointing_both_towers_keeps_the_gradients():
+    config = dict(arch="nano", cnn=dict(), vit=dict(drop_path_rate=0.3))
+    plain = open_gates(RobustNet(**config)).train()
+    config["cnn"]["with_cp"] = config["vit"]["with_cp"] = True
+    saving = RobustNet(**config).train()
+    saving.load_state_dict(plain.state_dict())
+    for net in (plain, saving):
+        out = woven(net, torch.ones(2, 3, 64, 64))
+        (out.maps[-1].square().mean() + out.tokens.square().mean()).backward()
+    for (name, a), b in zip(plain.named_parameters(), saving.parameters(), strict=True):
+        assert torch.equal(a.grad, b.grad), name
+
+
+def test_freezing_each_tower_is_a_key_of_its_config():
+    net = RobustNet("nano", cnn=dict(frozen_stages=4), vit=dict(frozen_stages=4)).train()
+    free = {n.split(".")[0] for n, p in net.named_parameters() if p.requires_grad}
+    assert free == {"fius"}
+    assert not net.cnn.blocks[0].training and not net.vit.blocks[0].training
+    assert net.train() is net and net.eval() is net
+
+
+def test_arch_rows_take_changes_and_free_pairs_are_built_by_name():
+    net = RobustNet("nano", cnn=dict(arch="resnet18"), vit=dict(model_args=SMALL))
+    assert net.out_channels == (64, 128, 256, 512) and net.embed_dims == 48
+    assert MODELS.build(dict(type="robustnet_mm.RobustNet", **PATCH14)).embed_dims == 48
+
+
+@pytest.mark.parametrize(
+    "kwargs, message",
+    [
+        (
+            dict(arch="smal-patch16"),
+            "must be one of nano, .*got 'smal-patch16'; did you mean 'small",
+        ),
+        (dict(), "needs arch .* or both cnn and vit"),
+        (dict(cnn=PATCH14["cnn"]), "needs arch .* or both cnn and vit"),
+        (dict(arch="nano", direction="two"), "direction must be one of both, .*got 'two'"),
+        (dict(arch="nano", out_type="maps"), "out_type must be one of towers, pyramid, got 'maps'"),
+        (dict(arch="nano", weave=[(9, 1)]), "out of range"),
+        (dict(arch="nano", gate="soft"), "gate must be 'zero' or None"),
+    ],
+)
+def test_wrong_settings_are_named_with_what_is_allowed(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        RobustNet(**kwargs)
+
+
+def test_layer_depth_is_each_towers_own():
+    net = RobustNet("nano")
+    assert net.get_layer_depth("backbone.cnn.blocks.7.conv1.weight", "backbone.") == (8, 10)
+    assert net.get_layer_depth("backbone.vit.model.blocks.3.norm1.bias", "backbone.") == (4, 6)
+    depth, num_layers = net.get_layer_depth("fius.0.squeeze.conv.weight")
+    assert depth == num_layers - 1
