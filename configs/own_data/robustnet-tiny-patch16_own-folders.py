@@ -10,6 +10,7 @@ _base_ = "../imagenet/robustnet-tiny-patch16_20e_in1k.py"
 
 num_classes = int("{{$NUM_CLASSES:10}}")
 data_root = "{{$DATA_ROOT:data/own}}"
+data_preprocessor = dict(num_classes=num_classes)
 model = dict(
     backbone=dict(
         vit=dict(
