@@ -5,7 +5,10 @@ config needs no `custom_imports`.
 """
 
 from mmengine import registry as mmengine_registry
+from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.registry import Registry
+
+MODULE2PACKAGE.setdefault("robustnet_mm", "robustnet_mm")  # lets `_base_` say `robustnet_mm::`
 
 
 def _child(name: str, parent: Registry, *locations: str) -> Registry:

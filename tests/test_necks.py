@@ -4,7 +4,7 @@ import torch
 from robustnet_mm.models import RobustNet, TowerNeck, TowerOutputs
 from robustnet_mm.registry import MODELS
 
-CHANNELS = (64, 128, 256, 512)
+CHANNELS = (32, 64, 128, 256)
 
 
 @pytest.fixture
@@ -48,5 +48,5 @@ def test_a_hosts_fpn_takes_it_as_it_is_and_gets_contiguous_maps(out):
 def test_a_pyramid_or_other_channels_are_refused(out):
     with pytest.raises(ValueError, match="set out_type='towers' in the backbone"):
         TowerNeck(CHANNELS, 96)(out.maps)
-    with pytest.raises(ValueError, match=r"must be those .*\(64, 128, 256, 512\), got \(64, 64\)"):
+    with pytest.raises(ValueError, match=r"must be those .*\(32, 64, 128, 256\), got \(64, 64\)"):
         TowerNeck((64, 64), 96)(out)

@@ -10,7 +10,7 @@ class Detector(nn.Module):
     def __init__(self, backbone=None):
         super().__init__()
         self.backbone = backbone or RobustNet("nano")
-        self.neck = TowerNeck((64, 128, 256, 512), 96)
+        self.neck = TowerNeck((32, 64, 128, 256), 96)
 
 
 def rates(model, **paramwise):

@@ -7,6 +7,7 @@ _base_ = [
 broken_images = "raise"
 
 model = dict(
+    _scope_="mmpretrain",  # also where this is inherited as `robustnet_mm::`
     type="ImageClassifier",
     backbone=dict(type="robustnet_mm.RobustNet", vit=dict(drop_path_rate=0.1)),
     head=dict(

@@ -24,7 +24,7 @@ model = dict(
     head=dict(num_classes=num_classes),
     train_cfg=None,  # no mixup
 )
-own = dict(_delete_=True, type="CustomDataset", data_root=data_root)
+own = dict(_delete_=True, _scope_="mmpretrain", type="CustomDataset", data_root=data_root)
 train_dataloader = dict(
     batch_size=32,
     num_workers=2,

@@ -92,6 +92,7 @@ class ConvArch:
     channels: tuple[int, ...]
     mid_ratio: float = 0.25  # width of the 3x3 convolution relative to the block's output
     groups: int = 1
+    stem: int = 64  # channels after the 7x7 convolution
     eps: float = 1e-5
     conformer: bool = False  # projects in block 0 always, and strides last in the last stage
 
@@ -114,7 +115,7 @@ def _conformer(width: int) -> ConvArch:
 
 
 CONV_ARCHS = {
-    "nano": ConvArch(Bottleneck, (2, 2, 2, 2), (64, 128, 256, 512)),
+    "nano": ConvArch(BasicBlock, (2, 2, 2, 2), (32, 64, 128, 256), mid_ratio=1, stem=32),
     "resnet18": ConvArch(BasicBlock, (2, 2, 2, 2), (64, 128, 256, 512), mid_ratio=1),
     "resnet34": ConvArch(BasicBlock, (3, 4, 6, 3), (64, 128, 256, 512), mid_ratio=1),
     "resnet50": _resnet(3, 4, 6, 3),

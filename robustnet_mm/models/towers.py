@@ -132,12 +132,12 @@ class ConvTower(Tower):
                 f"arch of ConvTower must be one of {', '.join(CONV_ARCHS)}, got {arch!r}"
             )
         spec = CONV_ARCHS[arch]
-        self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64, eps=spec.eps)
+        self.conv1 = nn.Conv2d(3, spec.stem, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(spec.stem, eps=spec.eps)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         self.blocks = nn.ModuleList()
-        self.level_ends, self.out_strides, inner, stride_so_far = [], [], 64, 4
+        self.level_ends, self.out_strides, inner, stride_so_far = [], [], spec.stem, 4
         for stage, outer in enumerate(spec.channels):
             for stride in spec.strides(stage):
                 always = spec.conformer and len(self.blocks) == 0

@@ -1,0 +1,77 @@
+from argparse import Namespace
+
+import pytest
+import torch
+from mmengine.config import Config, ConfigDict
+
+from robustnet_mm.engine import launch
+
+
+def arguments(**changes):
+    return Namespace(
+        **dict(config="c.py", cfg_options=None, work_dir=None, launcher="none", local_rank=0)
+        | changes
+    )
+
+
+def test_the_command_line_wins_over_the_config_and_the_config_over_its_name(tmp_path):
+    path = tmp_path / "small.py"
+    path.write_text("a = dict(b=1)")
+    assert launch.read_config(arguments(config=str(path))).work_dir == "work_dirs/small"
+    path.write_text("a = dict(b=1)\nwork_dir = 'mine'")
+    cfg = launch.read_config(arguments(config=str(path), cfg_options={"a.b": 2}))
+    assert (cfg.work_dir, cfg.a.b) == ("mine", 2)
+    assert launch.read_config(arguments(config=str(path), work_dir="x")).work_dir == "x"
+
+
+def test_a_missing_config_is_named():
+    with pytest.raises(FileNotFoundError, match="config c.py does not exist"):
+        launch.read_config(arguments())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
+def test_amp_without_a_gpu_is_refused_with_the_way_out():
+    cfg = Config(dict(optim_wrapper=dict(type="AmpOptimWrapper")))
+    with pytest.raises(ValueError, match="needs a GPU, and none is visible: leave --amp out"):
+        launch.build_runner(cfg, ())
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_missing_or_broken_start_is_named_before_anything_is_built(tmp_path, resume):
+    cfg = Config(dict(load_from=str(tmp_path / "no.pth"), resume=resume, work_dir=str(tmp_path)))
+    with pytest.raises(FileNotFoundError, match="no.pth does not exist"):
+        launch.build_runner(cfg, ())
+    (tmp_path / "no.pth").write_bytes(b"PK\x03\x04 cut")
+    with pytest.raises(ValueError, match="truncated or no checkpoint"):
+        launch.build_runner(cfg, ())
+
+
+def test_a_truncated_newest_checkpoint_is_named_on_resume(tmp_path):
+    (tmp_path / "epoch_1.pth").write_bytes(b"PK\x03\x04 cut")
+    (tmp_path / "last_checkpoint").write_text(str(tmp_path / "epoch_1.pth"))
+    with pytest.raises(ValueError, match="epoch_1.pth .*truncated or no checkpoint"):
+        launch.build_runner(Config(dict(resume=True, work_dir=str(tmp_path))), ())
+
+
+def test_missing_data_is_named_before_anything_is_built(tmp_path):
+    data = dict(type="CocoDataset", data_root=str(tmp_path / "no"), data_prefix=dict(img="x"))
+    cfg = Config(dict(train_dataloader=dict(dataset=data)))
+    with pytest.raises(FileNotFoundError, match="data folder .*/no"):
+        launch.build_runner(cfg, ("train",))
+
+
+def test_images_are_checked_on_loading_as_the_config_says():
+    pipeline = [dict(type="mmdet.LoadImageFromFile"), dict(type="Resize")]
+    cfg = Config(
+        dict(
+            train_dataloader=dict(dataset=dict(dataset=dict(pipeline=pipeline))),
+            test_dataloader=dict(dataset=dict(pipeline=pipeline)),
+        )
+    )
+    launch._check_images_on_loading(cfg, "skip")
+    loading, resize = cfg.train_dataloader.dataset.dataset.pipeline
+    assert (loading.type, loading.on_error) == ("robustnet_mm.LoadImage", "skip")
+    assert resize == ConfigDict(type="Resize")
+    assert cfg.test_dataloader.dataset.pipeline[0].on_error == "raise"  # a test cannot skip
+    with pytest.raises(ValueError, match="broken_images must be 'raise' or 'skip', got 'drop'"):
+        launch._check_images_on_loading(cfg, "drop")

@@ -1,0 +1,276 @@
+"""The tools as users call them, on a handful of generated scenes."""
+
+import os
+import pickle
+import re
+import runpy
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from robustnet_mm.datasets import make_digit_scenes
+
+ROOT = Path(__file__).resolve().parents[1]
+DETECTOR = "configs/digit_scenes/mask-rcnn_robustnet-nano_digit-scenes.py"
+CLASSIFIER = "configs/digit_scenes/robustnet-nano_5e_crops.py"
+MAP = re.compile(r"coco/(bbox|segm)_mAP: (-?[\d.]+)")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return make_digit_scenes(
+        tmp_path_factory.mktemp("digits") / "data", scenes=(8, 3), crops=(60, 10)
+    )
+
+
+def options(data, *more):
+    loaders = [
+        f"{split}_dataloader.dataset.data_root={data}/" for split in ("train", "val", "test")
+    ]
+    return ["--cfg-options", *loaders, "train_dataloader.batch_size=4", *more]
+
+
+def det_options(data, *more):
+    annotations = data / "annotations/instances_val.json"
+    return options(
+        data,
+        f"val_evaluator.ann_file={annotations}",
+        "model.backbone.init_cfg=None",
+        f"test_evaluator.ann_file={annotations}",
+        "default_hooks.logger.interval=1",
+        *more,
+    )
+
+
+def environment():
+    return os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "PYTHON": sys.executable,
+        "PORT": "29517",
+        "PYTHONPATH": str(ROOT),
+    }
+
+
+def run(*command):
+    done = subprocess.run(
+        [str(c) for c in command],
+        cwd=ROOT,
+        env=environment(),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+    return done.stdout
+
+
+def weights(path):
+    return torch.load(path, weights_only=False)["state_dict"]
+
+
+@pytest.fixture(scope="module")
+def detector(data, tmp_path_factory) -> tuple[Path, str]:
+    """Work dir and output of a detector trained for one epoch by two processes."""
+    work_dir = tmp_path_factory.mktemp("detector")
+    log = run(
+        "tools/dist_train.sh",
+        DETECTOR,
+        2,
+        "--work-dir",
+        work_dir,
+        *det_options(data, "train_cfg.max_epochs=1", "train_cfg.val_interval=1"),
+    )
+    return work_dir, log
+
+
+def test_dist_train_runs_two_cpu_processes_with_eta_and_map(detector):
+    work_dir, log = detector
+    assert "eta:" in log and "Distributed launcher: pytorch" in log
+    assert "GPU number: 2" in log or "world_size: 2" in log or "[1][1/1]" in log
+    assert {kind for kind, _ in MAP.findall(log)} == {"bbox", "segm"}
+    assert all(v.isfinite().all() for v in weights(work_dir / "epoch_1.pth").values())
+
+
+def test_one_process_and_two_report_the_same_map_and_predictions_are_kept(detector, data, tmp_path):
+    checkpoint = detector[0] / "epoch_1.pth"
+    one = run(
+        sys.executable,
+        "tools/test.py",
+        DETECTOR,
+        checkpoint,
+        "--work-dir",
+        tmp_path / "one",
+        "--out",
+        tmp_path / "out.pkl",
+        "--show-dir",
+        "shown",
+        *det_options(data),
+    )
+    two = run(
+        "tools/dist_test.sh",
+        DETECTOR,
+        checkpoint,
+        2,
+        "--work-dir",
+        tmp_path / "two",
+        *det_options(data),
+    )
+    assert MAP.findall(one) == MAP.findall(two) == MAP.findall(detector[1]) != []
+    assert "Average Precision  (AP) @[ IoU=0.50:0.95" in one
+    assert len(pickle.loads((tmp_path / "out.pkl").read_bytes())) == 3
+    assert len(list((tmp_path / "one").rglob("shown/*"))) == 3
+
+
+def test_flips_are_averaged_on_request(detector, data, tmp_path):
+    log = run(
+        sys.executable,
+        "tools/test.py",
+        DETECTOR,
+        detector[0] / "epoch_1.pth",
+        "--tta",
+        "--work-dir",
+        tmp_path,
+        *det_options(data, "test_evaluator.metric=bbox"),
+    )
+    assert [kind for kind, _ in MAP.findall(log)] == ["bbox"]
+
+
+def main(monkeypatch, tool, *arguments):
+    """Run a tool in this process: its errors arrive here."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", [tool, *map(str, arguments)])
+    runpy.run_path(str(ROOT / "tools" / tool), run_name="__main__")
+
+
+def test_a_checkpoint_of_other_classes_is_no_test_of_this_config(
+    detector, data, tmp_path, monkeypatch
+):
+    more = ["model.roi_head.bbox_head.num_classes=7", "model.roi_head.mask_head.num_classes=7"]
+    with pytest.raises(ValueError, match=r"of another shape: .*bbox_head.fc_cls"):
+        main(
+            monkeypatch,
+            "test.py",
+            DETECTOR,
+            detector[0] / "epoch_1.pth",
+            "--work-dir",
+            tmp_path,
+            *det_options(data, *more),
+        )
+
+
+def test_a_checkpoint_of_another_architecture_is_named(detector, data, tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="do not fit MaskRCNN, nothing was loaded: .*missing: "):
+        main(
+            monkeypatch,
+            "test.py",
+            DETECTOR,
+            detector[0] / "epoch_1.pth",
+            "--work-dir",
+            tmp_path,
+            *det_options(
+                data,
+                "model.backbone.cnn.arch=resnet18",
+                "model.backbone.weave=even",
+                "model.neck.0.in_channels=[64,128,256,512]",
+                "model.neck.1.in_channels=[64,128,256,512]",
+            ),
+        )
+
+
+def test_wrong_arguments_are_named(tmp_path, monkeypatch):
+    with pytest.raises(FileNotFoundError, match="checkpoint no.pth does not exist"):
+        main(monkeypatch, "test.py", DETECTOR, "no.pth")
+    with pytest.raises(ValueError, match="--out must name a .pkl or .pickle file, got out.json"):
+        main(monkeypatch, "test.py", DETECTOR, "no.pth", "--out", "out.json")
+    for script in ("dist_train.sh", "dist_test.sh", "slurm_train.sh", "slurm_test.sh"):
+        done = subprocess.run([ROOT / "tools" / script], capture_output=True, text=True)
+        assert done.returncode == 2 and f"usage: tools/{script}" in done.stderr
+
+
+def start_training(data, work_dir, *flags):
+    command = [
+        sys.executable,
+        "tools/train.py",
+        CLASSIFIER,
+        "--work-dir",
+        work_dir,
+        *flags,
+        *options(
+            data,
+            "train_cfg.max_epochs=2",
+            "default_hooks.logger.interval=1",
+            "param_scheduler.1.end=2",
+        ),
+    ]
+    return subprocess.Popen(
+        [str(c) for c in command],
+        cwd=ROOT,
+        env=environment(),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def test_a_training_killed_in_the_middle_of_an_epoch_resumes_to_the_same_weights(data, tmp_path):
+    whole = start_training(data, tmp_path / "whole")
+    killed = start_training(data, tmp_path / "killed")
+    for line in killed.stdout:
+        if re.search(r"Epoch\(train\) +\[2\]\[ *5/15\]", line):
+            killed.send_signal(signal.SIGKILL)
+            break
+    killed.communicate()
+    assert (tmp_path / "killed/last_checkpoint").read_text().endswith("epoch_1.pth")
+    log = start_training(data, tmp_path / "killed", "--resume").communicate()[0]
+    assert "resumed epoch: 1, iter: 15" in log, log[-3000:]
+    assert "accuracy/top1_cnn" in log and "accuracy/top1_vit" in log
+    whole.communicate()
+    first, second = (weights(tmp_path / name / "epoch_2.pth") for name in ("whole", "killed"))
+    assert all(torch.equal(value, second[key]) for key, value in first.items())
+
+
+def test_a_classifiers_checkpoint_reports_every_tower_and_refuses_other_classes(
+    data, tmp_path, monkeypatch
+):
+    training = start_training(data, tmp_path, "--auto-scale-lr")
+    log = training.communicate()[0]
+    assert training.returncode == 0, log[-3000:]
+    assert "LR has been automatically scaled" in log
+    checkpoint = tmp_path / "epoch_2.pth"
+    log = run(
+        sys.executable,
+        "tools/test.py",
+        CLASSIFIER,
+        checkpoint,
+        "--work-dir",
+        tmp_path,
+        "--tta",
+        *options(data),
+    )
+    assert re.search(r"accuracy/top1: .*accuracy/top1_cnn: .*accuracy/top1_vit: ", log)
+    with pytest.raises(ValueError, match=r"differ in the number of classes .*10 -> 7"):
+        main(
+            monkeypatch,
+            "test.py",
+            CLASSIFIER,
+            checkpoint,
+            "--work-dir",
+            tmp_path,
+            *options(data, "model.head.num_classes=7"),
+        )
+
+
+def test_flops_of_vit_b_are_the_published_ones():
+    """17.6 G multiply-adds for ViT-B/16 at 224 (DeiT, table 5); the paper's 103.5 M parameters."""
+    out = run(
+        sys.executable,
+        "tools/analysis_tools/get_flops.py",
+        "configs/imagenet/robustnet-small-patch16_20e_in1k.py",
+    )
+    rows = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line.count(".") > 1}
+    assert float(rows["backbone.vit"][1]) == pytest.approx(17.6, abs=0.1)
+    assert float(rows["all"][0]) == pytest.approx(103.5, abs=0.05)
