@@ -84,7 +84,9 @@ def test_the_docstring_says_what_it_is_and_the_command(cfg):
 def test_what_every_config_has(cfg):
     assert cfg.auto_scale_lr.base_batch_size > 0
     types = [hook["type"] for hook in cfg.custom_hooks]
-    assert "robustnet_mm.EpochSeedHook" in types and "robustnet_mm.NaNGuardHook" in types
+    assert {"robustnet_mm.EpochSeedHook", "robustnet_mm.NaNGuardHook", "SyncBuffersHook"} <= set(
+        types
+    )
     assert cfg.default_hooks.checkpoint.backend_args.backend == "whole"
     assert cfg.broken_images == "raise"
 

@@ -42,6 +42,11 @@ def draw_predictions(cfg: Config, args: argparse.Namespace):
 
 def add_tta(cfg: Config):
     """Average over flips: the config's own `tta_model` and `tta_pipeline`, or the host's usual."""
+    if (cfg.model.get("roi_head") or {}).get("mask_head"):
+        raise ValueError(
+            f"--tta averages boxes only, got {cfg.model.type}: leave --tta out, or take a Faster "
+            "R-CNN config (mmdet cannot average masks)"
+        )
     data = cfg.test_dataloader.dataset
     while "dataset" in data:
         data = data.dataset

@@ -12,4 +12,8 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=10.0),
 )
 default_hooks = dict(checkpoint=dict(backend_args=dict(backend="whole"), max_keep_ckpts=3))
-custom_hooks = [dict(type="robustnet_mm.EpochSeedHook"), dict(type="robustnet_mm.NaNGuardHook")]
+custom_hooks = [
+    dict(type="robustnet_mm.EpochSeedHook"),
+    dict(type="robustnet_mm.NaNGuardHook"),
+    dict(type="SyncBuffersHook"),  # every process tests what is saved
+]

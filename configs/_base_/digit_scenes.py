@@ -1,8 +1,10 @@
-"""DigitScenes' scenes for mmdet (192 px, batch 8) and a schedule of 10 epochs (500 iterations)."""
+"""DigitScenes' scenes for mmdet (192 px, batch 8) and a schedule of 12 epochs (600 iterations)."""
 
+_base_ = "mmdet::_base_/default_runtime.py"
 broken_images = "raise"
 
 digits = dict(
+    _scope_="mmdet",  # also where this is inherited as `robustnet_mm::`
     type="CocoDataset",
     data_root="data/digit_scenes/",
     metainfo=dict(classes=tuple("0123456789")),
@@ -36,6 +38,7 @@ val_dataloader = dict(
         test_mode=True,
         pipeline=[
             dict(type="LoadImageFromFile"),
+            dict(type="Resize", scale=(192, 192), keep_ratio=True),
             dict(type="LoadAnnotations", with_bbox=True, with_mask=True),
             dict(
                 type="PackDetInputs",
@@ -46,6 +49,7 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 val_evaluator = dict(
+    _scope_="mmdet",
     type="CocoMetric",
     ann_file="data/digit_scenes/annotations/instances_val.json",
     metric=["bbox", "segm"],
@@ -60,9 +64,9 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.02, by_epoch=False, begin=0, end=50),
-    dict(type="CosineAnnealingLR", eta_min_ratio=0.02, begin=1, end=10, convert_to_iter_based=True),
+    dict(type="CosineAnnealingLR", eta_min_ratio=0.02, begin=0, end=12, convert_to_iter_based=True),
 ]
-train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=10, val_interval=5)
+train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=12, val_interval=4)
 val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")
 auto_scale_lr = dict(enable=False, base_batch_size=8)
@@ -72,4 +76,8 @@ default_hooks = dict(
     logger=dict(interval=10),
     checkpoint=dict(backend_args=dict(backend="whole"), max_keep_ckpts=1),
 )
-custom_hooks = [dict(type="robustnet_mm.EpochSeedHook"), dict(type="robustnet_mm.NaNGuardHook")]
+custom_hooks = [
+    dict(type="robustnet_mm.EpochSeedHook"),
+    dict(type="robustnet_mm.NaNGuardHook"),
+    dict(type="SyncBuffersHook"),  # every process tests what is saved
+]

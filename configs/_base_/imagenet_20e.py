@@ -55,4 +55,8 @@ auto_scale_lr = dict(enable=False, base_batch_size=1440)  # 180 on each of 8 GPU
 default_hooks = dict(
     checkpoint=dict(backend_args=dict(backend="whole"), max_keep_ckpts=3, save_best="accuracy/top1")
 )
-custom_hooks = [dict(type="robustnet_mm.EpochSeedHook"), dict(type="robustnet_mm.NaNGuardHook")]
+custom_hooks = [
+    dict(type="robustnet_mm.EpochSeedHook"),
+    dict(type="robustnet_mm.NaNGuardHook"),
+    dict(type="SyncBuffersHook"),  # every process tests what is saved
+]
