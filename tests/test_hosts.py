@@ -1,0 +1,43 @@
+"""The backbone inside models that this package has no config for."""
+
+import pytest
+import torch
+from mmengine.hub import get_config
+from mmengine.registry import MODELS as ROOT_MODELS
+from mmengine.registry import DefaultScope
+
+BACKBONE = dict(type="robustnet_mm.RobustNet", arch="nano", out_type="pyramid")
+CHANNELS = [32, 64, 128, 256]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["retinanet/retinanet_r50_fpn_1x_coco.py", "cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py"],
+)
+def test_other_detectors_take_the_pyramid_as_it_is(name):
+    from mmdet.testing import demo_mm_inputs
+
+    cfg = get_config(f"mmdet::{name}")
+    cfg.model.backbone, cfg.model.neck.in_channels = BACKBONE, CHANNELS
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        model = ROOT_MODELS.build(cfg.model)
+    data = model.data_preprocessor(demo_mm_inputs(2, [(3, 96, 128), (3, 80, 96)]), training=True)
+    loss, _ = model.parse_losses(model(**data, mode="loss"))
+    loss.backward()
+    assert loss.isfinite()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_mmsegs_encoder_decoder_takes_the_pyramid_as_it_is():
+    pytest.importorskip("mmseg")
+    head = dict(type="UPerHead", in_channels=CHANNELS, in_index=[0, 1, 2, 3], channels=16)
+    cfg = dict(
+        type="EncoderDecoder",
+        data_preprocessor=dict(type="SegDataPreProcessor"),
+        backbone=BACKBONE,
+        decode_head=dict(**head, num_classes=5, norm_cfg=dict(type="BN")),
+        test_cfg=dict(mode="whole"),
+    )
+    with DefaultScope.overwrite_default_scope("mmseg"):
+        model = ROOT_MODELS.build(cfg).eval()
+    assert model(torch.randn(1, 3, 64, 96)).shape == (1, 5, 16, 24)
