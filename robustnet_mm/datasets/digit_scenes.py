@@ -27,7 +27,6 @@ SPLITS = ("train", "val")
 SCENE_SIZE = 192  # pixels
 CROP_SIZE = 64  # pixels
 VERSION = 1  # raise it when the pictures change: folders of another version are refused
-
 # motorcycle_left and motorcycle_right are one scene, so both are on the same side
 PHOTOS = {
     "train": "skimage/astronaut.png skimage/camera.png skimage/cell.png skimage/grass.png "
@@ -63,7 +62,7 @@ def load_photos(split: str) -> list[np.ndarray]:
 def load_glyphs(split: str) -> tuple[np.ndarray, np.ndarray]:
     """Reads the handwritten digits of a split: (N, 8, 8) float32 in [0, 1] and (N,) labels.
 
-    A fifth of the digits is kept for `val`; the choice does not depend on the seed of the pictures.
+    A fifth of the digits is kept for `val`, the same whatever the seed of the pictures.
     """
     from sklearn.datasets import load_digits
 
@@ -113,9 +112,8 @@ def dimmed_photo(photos: list[np.ndarray], side: int, rng: np.random.Generator) 
     cut = max(rng.uniform(0.4, 1.0) * min(height, width) * side / SCENE_SIZE, side)
     cut = min(int(cut), height, width)
     top, left = rng.integers(height - cut + 1), rng.integers(width - cut + 1)
-    square = cv2.resize(
-        photo[top : top + cut, left : left + cut], (side, side), interpolation=cv2.INTER_AREA
-    )
+    square = photo[top : top + cut, left : left + cut]
+    square = cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA)
     if rng.random() < 0.5:
         square = square[:, ::-1]
     return square.astype(np.float32) * rng.uniform(0.3, 0.7)
@@ -148,7 +146,7 @@ def make_scene(
     any digit would keep less than 80 % of its pixels is not taken.
 
     Returns:
-        (192, 192, 3) uint8 BGR, and the label and visible mask (192, 192) bool of each digit.
+        (192, 192, 3) uint8 BGR, and the label and visible mask (192, 192) of each digit.
     """
     image = dimmed_photo(photos, SCENE_SIZE, rng)
     wanted = rng.integers(2, 6)
@@ -157,8 +155,7 @@ def make_scene(
         if len(drawn) == wanted:
             break
         which = rng.integers(len(labels))
-        size = round(24 * (96 / 24) ** rng.random())  # small ones as likely as large ones
-        opacity = draw_digit(glyphs[which], size, rng)
+        opacity = draw_digit(glyphs[which], int(rng.integers(24, 97)), rng)
         top = rng.integers(SCENE_SIZE - opacity.shape[0] + 1)
         left = rng.integers(SCENE_SIZE - opacity.shape[1] + 1)
         mask = np.zeros((SCENE_SIZE, SCENE_SIZE), bool)
@@ -187,8 +184,8 @@ def _annotation(mask: np.ndarray, label: int, image_id: int, annotation_id: int)
     rle = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
     box, area = coco_mask.toBbox(rle).tolist(), int(coco_mask.area(rle))  # x, y, w, h; pixels
     rle["counts"] = rle["counts"].decode("ascii")
-    annotation = {"id": annotation_id, "image_id": image_id, "category_id": label + 1}
-    return annotation | {"bbox": box, "area": area, "iscrowd": 0, "segmentation": rle}
+    ids = {"id": annotation_id, "image_id": image_id, "category_id": label + 1}
+    return ids | {"bbox": box, "area": area, "iscrowd": 0, "segmentation": rle}
 
 
 def _write_scenes(root: Path, split: str, count: int, seed: int, step: Callable[[], None]) -> None:
@@ -199,10 +196,9 @@ def _write_scenes(root: Path, split: str, count: int, seed: int, step: Callable[
         # each picture has its own stream: asking for more leaves the first ones as they are
         rng = np.random.default_rng([seed, SPLITS.index(split), 0, index])
         scene, digits = make_scene(photos, glyphs, labels, rng)
-        name = f"{index:06d}.jpg"
+        name, size = f"{index:06d}.jpg", {"height": SCENE_SIZE, "width": SCENE_SIZE}
         _write_image(root / "scenes" / split / name, scene)
-        height, width = scene.shape[:2]
-        images.append({"id": index + 1, "file_name": name, "height": height, "width": width})
+        images.append({"id": index + 1, "file_name": name, **size})
         for label, mask in digits:  # ids start at 1: COCO's evaluation takes 0 for "no match"
             annotations.append(_annotation(mask, label, index + 1, len(annotations) + 1))
         step()

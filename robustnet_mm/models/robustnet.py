@@ -118,9 +118,8 @@ class RobustNet(BaseModule):
             if u in self.cnn.level_ends:
                 maps.append(feat)
         tokens = self._run_vit(tokens, done, len(self.vit.blocks))
-        return (
-            tuple(maps) if self.out_type == "pyramid" else TowerOutputs(tuple(maps), tokens, grid)
-        )
+        outputs = TowerOutputs(tuple(maps), tokens, grid)
+        return outputs.maps if self.out_type == "pyramid" else outputs
 
     def _run_vit(self, tokens: Tensor, start: int, stop: int) -> Tensor:
         """Transformer blocks between two exchanges, which run alone."""
