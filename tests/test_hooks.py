@@ -109,9 +109,7 @@ def test_no_checkpoint_of_ruined_weights_is_written(tmp_path):
             nn.init.constant_(runner.model.fc.bias, float("inf"))
 
     runner.register_hook(Ruin())
-    with pytest.raises(
-        ValueError, match="are not finite.*fc.bias|is not finite"
-    ):
+    with pytest.raises(ValueError, match="are not finite.*fc.bias|is not finite"):
         runner.train()
     assert not list(tmp_path.glob("*.pth"))
 
