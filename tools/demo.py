@@ -3,8 +3,8 @@
     python tools/demo.py [--compare] [--fresh]
 
 Makes DigitScenes, pretrains RobustNet nano on its crops, starts a Mask R-CNN from that checkpoint,
-tests it on held-out scenes and draws predictions and curves into work_dirs/demo/. A second run goes
-on where the first one ended. The last line is `bbox_mAP=... segm_mAP=... seconds=...`.
+tests it on held-out scenes and draws pictures into work_dirs/demo/. A second run goes on where the
+first one ended. The last line is `bbox_mAP=... segm_mAP=... seconds=...`.
 """
 
 import argparse
@@ -181,8 +181,7 @@ def train_detector(name: str, args: argparse.Namespace, start: str) -> dict[str,
         run_tool(f"{name}, test", command, args.work_dir / f"{name}.log")
         (written,) = (folder / "test").glob("*/*.json")
         written.rename(scores)
-    found = json.loads(scores.read_text())
-    return {kind: found[f"coco/{kind}_mAP"] for kind in ("bbox", "segm")}
+    return {kind: json.loads(scores.read_text())[f"coco/{kind}_mAP"] for kind in ("bbox", "segm")}
 
 
 def draw_digits(image, digits: list[tuple]) -> None:
@@ -214,8 +213,7 @@ def draw_scenes(args: argparse.Namespace, count: int = 8) -> Path:
     pairs = []
     for image in truth["images"][:count]:
         left = cv2.imread(str(args.data / "scenes/val" / image["file_name"]))
-        right = left.copy()
-        digits = []
+        right, digits = left.copy(), []
         for one in (a for a in truth["annotations"] if a["image_id"] == image["id"]):
             x, y, w, h = one["bbox"]
             label, mask = one["category_id"] - 1, coco_mask.decode(one["segmentation"])
@@ -224,15 +222,19 @@ def draw_scenes(args: argparse.Namespace, count: int = 8) -> Path:
         guess, digits = found[image["file_name"]], []
         for index in (guess["scores"] > 0.5).nonzero().flatten().tolist():
             label, score = int(guess["labels"][index]), float(guess["scores"][index])
-            mask = coco_mask.decode(guess["masks"][index])
-            digits.append((label, mask, guess["bboxes"][index], f"{label} {score:.2f}"))
+            mask, box = coco_mask.decode(guess["masks"][index]), guess["bboxes"][index]
+            digits.append((label, mask, box, f"{label} {score:.2f}"))
         draw_digits(right, digits)
         pair = np.hstack([left, np.full((len(left), 2, 3), 255, np.uint8), right])
         pairs.append(cv2.copyMakeBorder(pair, 4, 4, 6, 6, cv2.BORDER_CONSTANT, value=(60, 60, 60)))
     pairs += [np.zeros_like(pairs[0])] * (-len(pairs) % 2)
     grid = np.vstack([np.hstack(pairs[i : i + 2]) for i in range(0, len(pairs), 2)])
+    grid = cv2.resize(grid, None, fx=1.5, fy=1.5)
+    grid = cv2.copyMakeBorder(grid, 24, 0, 0, 0, cv2.BORDER_CONSTANT, value=(60, 60, 60))
+    caption = "in each pair: ground truth left, predictions with a score above 0.5 right"
+    cv2.putText(grid, caption, (9, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255,) * 3, 1, cv2.LINE_AA)
     path = args.work_dir / "predictions.png"
-    cv2.imwrite(str(path), cv2.resize(grid, None, fx=1.5, fy=1.5, interpolation=cv2.INTER_CUBIC))
+    cv2.imwrite(str(path), grid)
     return path
 
 
@@ -266,10 +268,8 @@ def draw_curves(args: argparse.Namespace) -> Path:
             marker = "" if key == "loss" else "o"
             axis.plot(*read_curve(args.work_dir / name, key), marker=marker, label=label)
         axis.set(title=f"{name}: {quantity}", xlabel=unit)
-        axis.grid(alpha=0.3)
         axis.legend()
-    path = args.work_dir / "curves.png"
-    figure.savefig(path, dpi=110)
+    figure.savefig(path := args.work_dir / "curves.png", dpi=110)
     return path
 
 
@@ -280,8 +280,8 @@ def main() -> None:
         for name in MADE:
             shutil.rmtree(args.work_dir / name, ignore_errors=True)
             (args.work_dir / f"{name}.log").unlink(missing_ok=True)
-    threads = os.environ.get("OMP_NUM_THREADS", "1")
-    print(f"--processes {args.processes}, OMP_NUM_THREADS={threads} each: yours to change")
+    threads = f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', '1')}"
+    print(f"--processes {args.processes}, {threads} each: yours to change")
     make_data(args)
     checkpoint = train("classifier", CLASSIFIER, args, [])
     pretrained = f"model.backbone.init_cfg.checkpoint={checkpoint}"
