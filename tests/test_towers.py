@@ -100,7 +100,8 @@ def test_an_image_smaller_than_one_patch_is_refused():
     [
         ("vit_bas_patch16_224", "must be a name of timm's, got 'vit_bas_.*vit_base_patch16_224"),
         ("resnet50", "takes timm's VisionTransformer models, not 'resnet50'"),
-        ("eva02_base_patch14_224", "which is a Eva"),
+        ("eva02_base_patch14_224", "not 'eva02_base_patch14_224', a Eva with PatchEmbed"),
+        ("vit_base_r50_s16_224", "a VisionTransformer with HybridEmbed"),
         ("deit_tiny_distilled_patch16_224", "VisionTransformer models, not"),
     ],
 )

@@ -180,7 +180,7 @@ class ConvTower(Tower):
 
 @MODELS.register_module()
 class ViTTower(Tower):
-    """Any `VisionTransformer` of timm, at any image size; final norm and head belong to heads.
+    """Any plain `VisionTransformer` of timm, at any image size; norm and head belong to heads.
 
     Images are padded with zeros to whole patches and the position table is resized to the grid.
 
@@ -276,7 +276,7 @@ def _create_vit(model_name: str, args: dict, drop_path_rate: float) -> VisionTra
         model = timm.create_model(model_name, drop_path_rate=drop_path_rate, **args)
     except (TypeError, AssertionError, RuntimeError) as error:
         raise ValueError(f"{wanted}, or one of its arguments is wrong ({error}): {hint}") from error
-    kind, embed = type(model), type(model.patch_embed) if hasattr(model, "patch_embed") else None
-    if kind is not VisionTransformer or embed is not PatchEmbed:
-        raise ValueError(f"{wanted}, which is a {kind.__name__} on {embed}: {hint}")
+    kind, embed = type(model), type(getattr(model, "patch_embed", None))
+    if kind is not VisionTransformer or embed is not PatchEmbed:  # hybrids embed by a CNN
+        raise ValueError(f"{wanted}, a {kind.__name__} with {embed.__name__}: {hint}")
     return model
