@@ -88,7 +88,7 @@ def test_what_every_config_has(cfg):
         types
     )
     assert cfg.default_hooks.checkpoint.backend_args.backend == "whole"
-    assert cfg.broken_images == "raise"
+    assert cfg.default_hooks.images.type == "robustnet_mm.CheckedImagesHook"
 
 
 def test_the_imagenet_configs_follow_the_papers_recipe(cfg):

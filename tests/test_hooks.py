@@ -2,6 +2,8 @@ import os
 import subprocess
 import sys
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from mmengine.fileio import get_file_backend
@@ -9,7 +11,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import Dataset
 
-from robustnet_mm.engine.hooks import WholeFileBackend
+from robustnet_mm.engine.hooks import CheckedImagesHook, WholeFileBackend
 
 
 class Noise(Dataset):
@@ -137,3 +139,66 @@ def test_a_failed_write_leaves_no_part_behind(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         WholeFileBackend().put(b"new", tmp_path / "a.pth")
     assert not list(tmp_path.iterdir())
+
+
+def folder_runner(tmp_path, on_error, cut):
+    """A classification runner on six JPEGs, the `cut` first of which are truncated."""
+    for name in ("train", "val"):
+        (tmp_path / name / "0").mkdir(parents=True)
+        for k in range(6):
+            noise = np.random.default_rng(k).integers(0, 256, (32, 32, 3), np.uint8)
+            content = cv2.imencode(".jpg", noise)[1].tobytes()
+            broken = k < cut and (name == "train" or on_error == "raise")
+            path = tmp_path / name / "0" / f"{k}.jpg"
+            path.write_bytes(content[: len(content) // 2] if broken else content)
+    pipeline = [dict(type="LoadImageFromFile"), dict(type="mmpretrain.PackInputs")]
+
+    def loader(name):
+        folder = dict(data_root=str(tmp_path / name), pipeline=pipeline)
+        inner = dict(type="mmpretrain.CustomDataset", **folder)
+        return dict(
+            batch_size=2,
+            num_workers=0,
+            dataset=dict(type="RepeatDataset", times=1, dataset=inner),
+            sampler=dict(type="DefaultSampler", shuffle=False),
+        )
+
+    return Runner(
+        Model(),
+        str(tmp_path / "work"),
+        train_dataloader=loader("train"),
+        test_dataloader=loader("val"),
+        test_cfg=dict(),
+        test_evaluator=dict(type="robustnet_mm.TowerAccuracy"),
+        train_cfg=dict(by_epoch=True, max_epochs=1),
+        optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.1)),
+        default_hooks=dict(images=dict(type="robustnet_mm.CheckedImagesHook", on_error=on_error)),
+        default_scope="mmpretrain",
+        experiment_name=f"{tmp_path.name}{on_error}{cut}",
+    )
+
+
+def test_a_truncated_image_is_an_error_that_names_it(tmp_path):
+    runner = folder_runner(tmp_path, "raise", cut=1)
+    with pytest.raises(ValueError, match="0/0.jpg is broken"):
+        runner.train()
+    with pytest.raises(ValueError, match="val/0/0.jpg is broken"):
+        runner.test()
+
+
+def test_truncated_images_are_skipped_and_counted_on_request(tmp_path):
+    runner = folder_runner(tmp_path, "skip", cut=2)
+    seen = []
+    runner.model.train_step = lambda data, optim_wrapper: (
+        seen.extend(sample.img_path for sample in data["data_samples"])
+        or dict(loss=torch.zeros(()))
+    )
+    runner.train()
+    assert len(seen) == 6 and not any(path.endswith(("/0.jpg", "/1.jpg")) for path in seen)
+    (log,) = (tmp_path / "work").rglob("*.log")
+    assert "LoadImage skipped 2 image(s)" in log.read_text()
+
+
+def test_an_unknown_way_with_broken_images_is_named():
+    with pytest.raises(ValueError, match="on_error must be one of 'raise', 'skip', got 'drop'"):
+        CheckedImagesHook("drop")

@@ -2,7 +2,7 @@ from argparse import Namespace
 
 import pytest
 import torch
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 
 from robustnet_mm.engine import launch
 
@@ -58,20 +58,3 @@ def test_missing_data_is_named_before_anything_is_built(tmp_path):
     cfg = Config(dict(train_dataloader=dict(dataset=data)))
     with pytest.raises(FileNotFoundError, match="data folder .*/no"):
         launch.build_runner(cfg, ("train",))
-
-
-def test_images_are_checked_on_loading_as_the_config_says():
-    pipeline = [dict(type="mmdet.LoadImageFromFile"), dict(type="Resize")]
-    cfg = Config(
-        dict(
-            train_dataloader=dict(dataset=dict(dataset=dict(pipeline=pipeline))),
-            test_dataloader=dict(dataset=dict(pipeline=pipeline)),
-        )
-    )
-    launch._check_images_on_loading(cfg, "skip")
-    loading, resize = cfg.train_dataloader.dataset.dataset.pipeline
-    assert (loading.type, loading.on_error) == ("robustnet_mm.LoadImage", "skip")
-    assert resize == ConfigDict(type="Resize")
-    assert cfg.test_dataloader.dataset.pipeline[0].on_error == "raise"  # a test cannot skip
-    with pytest.raises(ValueError, match="broken_images must be 'raise' or 'skip', got 'drop'"):
-        launch._check_images_on_loading(cfg, "drop")

@@ -138,6 +138,17 @@ def test_flips_are_averaged_on_request(detector, data, tmp_path):
     assert [kind for kind, _ in MAP.findall(log)] == ["bbox"]
 
 
+def test_the_hosts_inferencer_predicts_from_what_a_training_leaves(detector, data, tmp_path):
+    from mmdet.apis import DetInferencer
+
+    config = detector[0] / Path(DETECTOR).name  # as the Runner saved it
+    inferencer = DetInferencer(str(config), str(detector[0] / "epoch_1.pth"), device="cpu")
+    images = sorted(str(path) for path in (data / "scenes/val").iterdir())
+    found = inferencer(images, out_dir=str(tmp_path), show_progress=False)
+    assert [len(one["bboxes"]) == len(one["masks"]) for one in found["predictions"]] == [True] * 3
+    assert len(list(tmp_path.rglob("*.jpg"))) == 3
+
+
 def main(monkeypatch, tool, *arguments):
     """Run a tool in this process: its errors arrive here."""
     monkeypatch.chdir(ROOT)

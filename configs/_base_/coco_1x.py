@@ -1,7 +1,6 @@
 """COCO for 12 epochs on mmdet: AdamW 1e-4, layer decay per tower, steps at 8 and 11."""
 
 _base_ = ["mmdet::_base_/schedules/schedule_1x.py", "mmdet::_base_/default_runtime.py"]
-broken_images = "raise"
 
 optim_wrapper = dict(
     _delete_=True,
@@ -11,7 +10,10 @@ optim_wrapper = dict(
     paramwise_cfg=dict(cnn=dict(decay_rate=0.9), vit=dict(decay_rate=0.7)),  # not tuned
     clip_grad=dict(max_norm=10.0),
 )
-default_hooks = dict(checkpoint=dict(backend_args=dict(backend="whole"), max_keep_ckpts=3))
+default_hooks = dict(
+    images=dict(type="robustnet_mm.CheckedImagesHook", on_error="raise"),
+    checkpoint=dict(backend_args=dict(backend="whole"), max_keep_ckpts=3),
+)
 custom_hooks = [
     dict(type="robustnet_mm.EpochSeedHook"),
     dict(type="robustnet_mm.NaNGuardHook"),

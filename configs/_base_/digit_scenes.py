@@ -1,7 +1,6 @@
 """DigitScenes' scenes for mmdet (192 px, batch 8) and a schedule of 12 epochs (600 iterations)."""
 
 _base_ = "mmdet::_base_/default_runtime.py"
-broken_images = "raise"
 
 digits = dict(
     _scope_="mmdet",  # also where this is inherited as `robustnet_mm::`
@@ -73,6 +72,7 @@ auto_scale_lr = dict(enable=False, base_batch_size=8)
 randomness = dict(seed=0)
 
 default_hooks = dict(
+    images=dict(type="robustnet_mm.CheckedImagesHook", on_error="raise"),
     logger=dict(interval=10),
     checkpoint=dict(backend_args=dict(backend="whole"), max_keep_ckpts=1),
 )

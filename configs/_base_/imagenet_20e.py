@@ -4,7 +4,6 @@ _base_ = [
     "mmpretrain::_base_/datasets/imagenet_bs64_swin_224.py",  # RandAugment 9-0.5, erasing 0.25
     "mmpretrain::_base_/default_runtime.py",
 ]
-broken_images = "raise"
 
 model = dict(
     _scope_="mmpretrain",  # also where this is inherited as `robustnet_mm::`
@@ -53,7 +52,10 @@ test_cfg = dict()
 auto_scale_lr = dict(enable=False, base_batch_size=1440)  # 180 on each of 8 GPUs (assumed)
 
 default_hooks = dict(
-    checkpoint=dict(backend_args=dict(backend="whole"), max_keep_ckpts=3, save_best="accuracy/top1")
+    images=dict(type="robustnet_mm.CheckedImagesHook", on_error="raise"),
+    checkpoint=dict(
+        backend_args=dict(backend="whole"), max_keep_ckpts=3, save_best="accuracy/top1"
+    ),
 )
 custom_hooks = [
     dict(type="robustnet_mm.EpochSeedHook"),

@@ -6,7 +6,6 @@
 """
 
 _base_ = ["mmpretrain::_base_/default_runtime.py"]
-broken_images = "raise"
 
 model = dict(
     _scope_="mmpretrain",  # also where this is inherited as `robustnet_mm::`
@@ -78,6 +77,7 @@ auto_scale_lr = dict(enable=False, base_batch_size=32)
 randomness = dict(seed=0)
 
 default_hooks = dict(
+    images=dict(type="robustnet_mm.CheckedImagesHook", on_error="raise"),
     logger=dict(interval=20),
     checkpoint=dict(backend_args=dict(backend="whole"), max_keep_ckpts=1),
 )

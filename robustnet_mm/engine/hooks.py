@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from mmcv.transforms import LoadImageFromFile
 from mmengine.dataset import worker_init_fn
 from mmengine.dist import get_rank
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import Hook
 
+from robustnet_mm.datasets.loading import LoadImage
 from robustnet_mm.registry import HOOKS
 
 
@@ -85,6 +87,42 @@ class NaNGuardHook(Hook):
             f"{what} (epoch {runner.epoch + 1}): training stops; last good checkpoint: {last}. "
             "Lower the learning rate, lengthen the warm-up, clip gradients, or look at the data"
         )
+
+
+@HOOKS.register_module()
+class CheckedImagesHook(Hook):
+    """Gives broken images to `LoadImage`, where the hosts read a truncated JPEG as grey in silence.
+
+    It takes the place of the hosts' `LoadImageFromFile` in the built pipelines, and leaves the
+    config as it is: their inferencers look for that name.
+
+    Args:
+        on_error: 'raise' or 'skip' in training; a test always raises.
+    """
+
+    def __init__(self, on_error: str = "raise"):
+        self.on_error = LoadImage(on_error).on_error
+
+    def before_train(self, runner):
+        _check_images(runner.train_dataloader.dataset, self.on_error)
+
+    def before_val(self, runner):
+        _check_images(runner.val_dataloader.dataset, "raise")
+
+    def before_test(self, runner):
+        _check_images(runner.test_dataloader.dataset, "raise")
+
+
+def _check_images(dataset, on_error: str):
+    """Replace the loading in a dataset's pipeline, inside wrappers too."""
+    for inner in (getattr(dataset, "dataset", None), *getattr(dataset, "datasets", ())):
+        if inner is not None:
+            _check_images(inner, on_error)
+    steps = getattr(getattr(dataset, "pipeline", None), "transforms", [])
+    for index, step in enumerate(steps):
+        if type(step) is LoadImageFromFile:
+            names = ("to_float32", "color_type", "imdecode_backend", "backend_args")
+            steps[index] = LoadImage(on_error, **{name: getattr(step, name) for name in names})
 
 
 class WholeFileBackend(LocalBackend):

@@ -49,8 +49,7 @@ def build_runner(cfg: Config, splits: tuple[str, ...]) -> Runner:
     """Check what can be checked in a second, then build.
 
     Args:
-        cfg: The config; `broken_images` ('raise' or 'skip'), where it is set, replaces the
-            hosts' image loading, which reads a truncated JPEG as grey in silence.
+        cfg: The config.
         splits: The data to check: 'train', 'val', 'test'.
 
     Raises:
@@ -59,8 +58,6 @@ def build_runner(cfg: Config, splits: tuple[str, ...]) -> Runner:
     _check_amp(cfg)
     check_data(cfg, splits)
     _check_start(cfg)
-    if "broken_images" in cfg:
-        _check_images_on_loading(cfg, cfg.broken_images)
     if cfg.launcher == "pytorch" and not torch.cuda.is_available():
         _distribute_on_cpu(cfg)
     return RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
@@ -84,26 +81,6 @@ def _check_start(cfg: Config):
             print_log(f"nothing to resume in {cfg.work_dir}: training starts anew", "current")
     if start is not None and "://" not in str(start):
         read_checkpoint(start)
-
-
-def _check_images_on_loading(cfg: Config, on_error: str):
-    """Replace the hosts' LoadImageFromFile; a test cannot skip, so it always raises."""
-    if on_error not in ("raise", "skip"):
-        raise ValueError(f"broken_images must be 'raise' or 'skip', got {on_error!r}")
-
-    def replace(node, on_error):
-        if isinstance(node, (list, tuple)):
-            for item in node:
-                replace(item, on_error)
-        elif isinstance(node, dict):
-            if str(node.get("type")).split(".")[-1] == "LoadImageFromFile":
-                node.update(type="robustnet_mm.LoadImage", on_error=on_error)
-            for item in node.values():
-                replace(item, on_error)
-
-    replace(cfg.get("train_dataloader"), on_error)
-    for name in ("val_dataloader", "test_dataloader", "tta_pipeline"):
-        replace(cfg.get(name), "raise")
 
 
 def _distribute_on_cpu(cfg: Config):
