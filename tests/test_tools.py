@@ -144,7 +144,7 @@ def test_the_hosts_inferencer_predicts_from_what_a_training_leaves(detector, dat
     config = detector[0] / Path(DETECTOR).name  # as the Runner saved it
     inferencer = DetInferencer(str(config), str(detector[0] / "epoch_1.pth"), device="cpu")
     images = sorted(str(path) for path in (data / "scenes/val").iterdir())
-    found = inferencer(images, out_dir=str(tmp_path), show_progress=False)
+    found = inferencer(images, out_dir=str(tmp_path))
     assert [len(one["bboxes"]) == len(one["masks"]) for one in found["predictions"]] == [True] * 3
     assert len(list(tmp_path.rglob("*.jpg"))) == 3
 
