@@ -1,5 +1,6 @@
 """From a config file to a Runner: what tools/train.py and tools/test.py share."""
 
+import atexit
 import os
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
@@ -60,6 +61,7 @@ def build_runner(cfg: Config, splits: tuple[str, ...]) -> Runner:
     _check_start(cfg)
     if cfg.launcher == "pytorch" and not torch.cuda.is_available():
         _distribute_on_cpu(cfg)
+    atexit.register(_leave_process_group)
     return RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
 
 
@@ -81,6 +83,12 @@ def _check_start(cfg: Config):
             print_log(f"nothing to resume in {cfg.work_dir}: training starts anew", "current")
     if start is not None and "://" not in str(start):
         read_checkpoint(start)
+
+
+def _leave_process_group():
+    """Gloo's threads abort a process that ends with its group alive."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _distribute_on_cpu(cfg: Config):
