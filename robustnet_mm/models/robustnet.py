@@ -77,7 +77,7 @@ class RobustNet(BaseModule):
         _check_choice("direction", direction, DIRECTIONS)
         _check_choice("out_type", out_type, ("towers", "pyramid"))
         cnn, vit = _tower_configs(arch, cnn, vit)
-        self.cnn, self.vit = MODELS.build(cnn), MODELS.build(vit)
+        self.cnn, self.vit = _build_tower("cnn", cnn), _build_tower("vit", vit)
         self.out_type = out_type
         self.out_channels, self.out_strides = self.cnn.out_channels, self.cnn.out_strides
         self.embed_dims = self.vit.embed_dims
@@ -166,6 +166,15 @@ def _tower_configs(arch: str | None, cnn: dict | None, vit: dict | None) -> tupl
     row_cnn = dict(type="robustnet_mm.ConvTower", arch=conv_arch)
     row_vit = dict(type="robustnet_mm.ViTTower", model_name=model_name, model_args=model_args)
     return _override(row_cnn, cnn), _override(row_vit, vit)
+
+
+def _build_tower(name: str, cfg: dict) -> nn.Module:
+    if MODELS.get(str(cfg.get("type"))) is None:
+        raise ValueError(
+            f"{name}.type must be a registered tower such as 'robustnet_mm.ConvTower' or "
+            f"'robustnet_mm.ViTTower', got {cfg.get('type')!r}"
+        )
+    return MODELS.build(cfg)
 
 
 def _override(row: dict, changes: dict | None) -> dict:
