@@ -21,7 +21,7 @@ check: ## verify the installed stack: real ops, imports, no upstream mm* beside 
 test: install ## run the tests (ARGS="-k name" goes to pytest)
 	@OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest $(ARGS)
 
-demo: install ## train and test on generated scenes (COMPARE=1 adds the towers alone)
+demo: install ## train and test on generated scenes (COMPARE=1 also trains from scratch)
 	@"$(BIN)/python" tools/demo.py $(if $(COMPARE),--compare) $(ARGS)
 
 lint: install ## ruff check and ruff format --check

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer, print_log
+from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from timm.layers import resample_abs_pos_embed
@@ -23,9 +24,10 @@ from robustnet_mm.key_tables import StateDict, convert, some
 from robustnet_mm.registry import WEIGHT_INITIALIZERS
 
 
-def _history_method(owner: type, name: str):
-    """What `getattr` may do in a file: mmengine's history buffers name their own statistics."""
-    if owner is not HistoryBuffer or name not in ("mean", "min", "max", "current"):
+def _named_method(owner, name: str):
+    """What `getattr` may do in a file: mmengine's own objects name their own functions."""
+    known = owner is HistoryBuffer or owner is OneCycleParamScheduler
+    if not known or name.startswith("__"):
         raise pickle.UnpicklingError(f"Unsupported GLOBAL builtins.getattr of {owner}, {name}")
     return getattr(owner, name)
 
@@ -34,6 +36,7 @@ def _history_method(owner: type, name: str):
 _SAFE = [
     argparse.Namespace,
     HistoryBuffer,
+    OneCycleParamScheduler,
     np.ndarray,
     np.dtype,
     np._core.multiarray._reconstruct,
@@ -41,7 +44,7 @@ _SAFE = [
     *(getattr(np.dtypes, f"{name}DType") for name in ("Float64", "Float32", "Int64", "Bool")),
     (np._core.multiarray._reconstruct, "numpy.core.multiarray._reconstruct"),
     (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
-    (_history_method, "builtins.getattr"),
+    (_named_method, "builtins.getattr"),
 ]
 _CLASSIFIER = re.compile(r"(.*\.)?fc\.(weight|bias)")
 

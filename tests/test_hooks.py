@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import Dataset
 
+from robustnet_mm.checkpoint import read_checkpoint
 from robustnet_mm.engine.hooks import CheckedImagesHook, WholeFileBackend
 
 
@@ -82,6 +83,15 @@ def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(tmp_pa
     resumed.train()
     assert resumed.iter == whole.iter == 9
     assert torch.equal(weights(whole), weights(resumed))
+
+
+@pytest.mark.parametrize("schedule", [dict(type="OneCycleLR", eta_max=0.1, total_steps=9), None])
+def test_what_a_training_saves_is_read_again_without_running_code(tmp_path, schedule):
+    runner = make_runner(tmp_path, 1)
+    runner.param_schedulers = schedule and [dict(**schedule, by_epoch=False)]
+    runner.train()
+    saved = read_checkpoint(tmp_path / "epoch_1.pth")
+    assert {"state_dict", "optimizer", "message_hub", "meta"} <= saved.keys()
 
 
 def test_epochs_differ_in_their_random_numbers(tmp_path):

@@ -6,6 +6,6 @@ partition=$1 job=$2 config=$3 checkpoint=$4
 gpus=${GPUS:-8} per_node=${GPUS_PER_NODE:-8}
 [ "$per_node" -le "$gpus" ] || per_node=$gpus
 # shellcheck disable=SC2086  # SRUN_ARGS holds several words
-srun -p "$partition" --job-name="$job" --gres="gpu:$per_node" --ntasks="$gpus" \
+exec srun -p "$partition" --job-name="$job" --gres="gpu:$per_node" --ntasks="$gpus" \
   --ntasks-per-node="$per_node" --cpus-per-task="${CPUS_PER_TASK:-5}" --kill-on-bad-exit=1 \
   ${SRUN_ARGS:-} "${PYTHON:-python}" -u tools/test.py "$config" "$checkpoint" --launcher=slurm "${@:5}"
