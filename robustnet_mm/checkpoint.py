@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer, print_log
+from mmengine.model.weight_init import initialize
 from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
@@ -85,7 +85,7 @@ def read_checkpoint(path: str | Path) -> dict:
         if path.suffix == ".safetensors":
             return load_file(path)
         with torch.serialization.safe_globals(_SAFE):
-            return torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = str(error)
         if code := re.search(r"GLOBAL ([\w.]+)", reason):
@@ -94,8 +94,12 @@ def read_checkpoint(path: str | Path) -> dict:
                 "you trust it, save its tensors alone by torch.save(state_dict, file)"
             ) from error
         raise ValueError(_broken(path, reason)) from error
-    except (RuntimeError, EOFError, SafetensorError, OSError) as error:
+    except Exception as error:  # what a damaged file raises depends on where the damage is
         raise ValueError(_broken(path, error)) from error
+    if not isinstance(content, dict):
+        kind = type(content).__name__
+        raise ValueError(f"checkpoint {path} must hold a dict of weights, got a {kind}")
+    return content
 
 
 def _broken(path: Path, reason) -> str:
@@ -185,6 +189,22 @@ def _resize_positions(module: nn.Module, key: str, table: Tensor) -> Tensor:
     )
 
 
+def carry_out_init_cfg(module: nn.Module):
+    """Load what the module's `init_cfg` names, if any; modules initialise themselves when made.
+
+    Raises:
+        ValueError: An `init_cfg` of another type: mmengine's 'Pretrained' loads what it can.
+    """
+    for cfg in [module.init_cfg] if isinstance(module.init_cfg, dict) else module.init_cfg or []:
+        if cfg["type"] not in ("robustnet_mm.PretrainedTower", "PretrainedTower", PretrainedTower):
+            raise ValueError(
+                f"init_cfg of {type(module).__name__} must have type='robustnet_mm.PretrainedTower'"
+                f", which loads to the last key or fails, got {cfg['type']!r}"
+            )
+        initialize(module, cfg)
+    module._is_init = True
+
+
 @WEIGHT_INITIALIZERS.register_module()
 class PretrainedTower:
     """`init_cfg` of towers, their classifiers and `RobustNet`: loads to the last key, or fails.
@@ -199,15 +219,21 @@ class PretrainedTower:
     def __init__(self, checkpoint: str, prefix: str | None = None, allow_missing: tuple = ()):
         self.checkpoint = checkpoint
         self.prefix = prefix
-        self.allow_missing = tuple(allow_missing)
+        names = [allow_missing] if isinstance(allow_missing, str) else allow_missing
+        self.allow_missing = tuple(names)
 
     def __call__(self, module: nn.Module) -> LoadReport:
+        if not hasattr(module, "weights_kind"):
+            raise ValueError(
+                "PretrainedTower loads a tower, a classifier of TwoTowerHead or RobustNet, got "
+                f"{type(module).__name__}: put it into model.backbone.init_cfg, or use load_from"
+            )
         weights, source = find_state_dict(read_checkpoint(self.checkpoint)), "this package"
         unused = []
         if self.prefix:
             weights = self._under_prefix(weights)
-        elif kind := getattr(module, "weights_kind", None):
-            weights, unused, source = convert(weights, kind)
+        elif module.weights_kind:
+            weights, unused, source = convert(weights, module.weights_kind)
         report = load_into(module, weights, source, self.allow_missing)
         report.unused += unused
         level = logging.WARNING if report.reinitialised or report.missing else logging.INFO

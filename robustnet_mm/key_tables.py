@@ -14,14 +14,15 @@ class Source:
     """Where weights for one kind of module come from: a key that tells, and the literal table."""
 
     name: str
-    kind: str  # which module takes it: 'cnn', 'vit', 'cnn_head', 'vit_head'
+    kind: str  # which module takes it: 'cnn', 'vit', 'cnn_head', 'vit_head', 'vit_head_fc_norm'
     tell: str  # a key that only this source has
     rename: tuple[tuple[str, str], ...]  # (pattern of the file's key, our key)
     unused: str = "(?!)"  # pattern of keys that belong to other parts of the network
 
 
 _VIT_BODY = r"(patch_embed|norm_pre|blocks|cls_token|reg_token|pos_embed)(\..*)?"
-_VIT_REST = r"(norm|fc_norm|head|decoder_\w+|mask_token)(\..*)?"
+_MAE_DECODER = r"(decoder_\w+|mask_token)(\..*)?"
+_VIT_REST = rf"(norm|fc_norm|head)\..*|{_MAE_DECODER}"
 _RESNET_BODY = r"(conv1|bn1|layer\d)\..*"
 _CONFORMER_CONV = r"(conv1|bn1|conv_1|conv_trans_\d+\.(cnn|fusion)_block)\..*"
 _CONFORMER_TRANS = (
@@ -73,11 +74,18 @@ SOURCES = (
         unused=_VIT_REST,
     ),
     Source(
-        "ViT (timm, DeiT, MAE, DINO)",
+        "ViT normed before pooling (timm, DeiT, DINO: norm)",
         "vit_head",
         "blocks.0.attn.qkv.weight",
-        ((r"head\.(weight|bias)", r"fc.\1"), (r"(fc_)?norm\.(.*)", r"norm.\2")),
-        unused=rf"{_VIT_BODY}|(decoder_\w+|mask_token)(\..*)?",
+        ((r"head\.(weight|bias)", r"fc.\1"), (r"norm\.(.*)", r"norm.\1")),
+        unused=rf"{_VIT_BODY}|{_MAE_DECODER}",
+    ),
+    Source(
+        "ViT normed after average pooling (fine-tuned MAE: fc_norm)",
+        "vit_head_fc_norm",
+        "blocks.0.attn.qkv.weight",
+        ((r"head\.(weight|bias)", r"fc.\1"), (r"fc_norm\.(.*)", r"norm.\1")),
+        unused=rf"{_VIT_BODY}|{_MAE_DECODER}",
     ),
 )
 
@@ -92,7 +100,7 @@ def convert(weights: StateDict, kind: str) -> tuple[StateDict, list[str], str]:
 
     Args:
         weights: State dict as published.
-        kind: 'cnn', 'vit', 'cnn_head' or 'vit_head'.
+        kind: `weights_kind` of the module.
 
     Returns:
         Renamed weights, keys that belong to other parts, and the source's name.
@@ -118,7 +126,7 @@ def convert(weights: StateDict, kind: str) -> tuple[StateDict, list[str], str]:
     if strange:
         raise ValueError(
             f"{len(strange)} keys are not those of {source.name}: {some(strange)}; "
-            "the file is of another architecture"
+            "the file is of another architecture, or pools in another way"
         )
     return renamed, unused, source.name
 

@@ -1,4 +1,5 @@
 import argparse
+import contextlib
 import os
 import pickle
 
@@ -45,6 +46,21 @@ def test_a_published_vit_gives_its_own_logits_through_tower_and_head(tmp_path, w
     report = load(tower, tmp_path / "vit.pth")
     load(head.vit, tmp_path / "vit.pth")
     assert not report.missing and not report.resized and report.unused  # the head's keys
+    images = torch.randn(2, 3, 224, 224)
+    assert torch.equal(head.vit(TowerOutputs((), *tower(images))), theirs(images))
+
+
+def test_a_norm_before_the_pooling_is_not_taken_for_one_after_it(tmp_path):
+    theirs = timm_vit(global_pool="avg", fc_norm=False)
+    torch.save(theirs.state_dict(), tmp_path / "gap.pth")
+    tower, head = ViTTower(VIT, model_args=SMALL).eval(), small_head(pool="avg")
+    assert_untouched(
+        head.vit, tmp_path / "gap.pth", "keys are not those of ViT normed after .*norm"
+    )
+    first = dict(in_channels=48, pool="avg", norm_first=True)
+    head = TwoTowerHead(1000, dict(in_channels=512), first).eval()
+    load(tower, tmp_path / "gap.pth")
+    load(head.vit, tmp_path / "gap.pth")
     images = torch.randn(2, 3, 224, 224)
     assert torch.equal(head.vit(TowerOutputs((), *tower(images))), theirs(images))
 
@@ -143,7 +159,9 @@ def test_allow_missing_is_the_only_way_past_a_missing_key(tmp_path):
     torch.save(RobustNet("nano", direction="none").state_dict(), tmp_path / "net.pth")
     with pytest.raises(ValueError, match=r"\d+ missing: fius.0"):
         load(RobustNet("nano"), tmp_path / "net.pth")
-    report = load(RobustNet("nano"), tmp_path / "net.pth", allow_missing=["fius."])
+    with pytest.raises(ValueError, match=r"\d+ missing: fius.0"):
+        load(RobustNet("nano"), tmp_path / "net.pth", allow_missing="cnn.")
+    report = load(RobustNet("nano"), tmp_path / "net.pth", allow_missing="fius.")
     assert report.missing and all(key.startswith("fius.") for key in report.missing)
 
 
@@ -184,6 +202,40 @@ def test_a_truncated_file_is_named(tmp_path, share, suffix):
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
     assert_untouched(ViTTower(VIT, SMALL), path, r"truncated or no checkpoint .*get the file again")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.01, 0.3, 0.6, 0.9, 0.9999])
+def test_a_truncated_file_of_torchs_old_format_is_named(tmp_path, share):
+    path = tmp_path / "vit.pth"
+    torch.save(timm_vit().state_dict(), path, _use_new_zipfile_serialization=False)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    assert_untouched(ViTTower(VIT, SMALL), path, "truncated or no checkpoint")
+
+
+def test_damaged_bytes_are_named(tmp_path):
+    torch.save(timm_vit().state_dict(), tmp_path / "vit.pth")
+    content = (tmp_path / "vit.pth").read_bytes()
+    for position in range(40, 4000, 397):
+        damaged = content[:position] + b"\xff\x00\xee" + content[position + 3 :]
+        (tmp_path / "damaged.pth").write_bytes(damaged)
+        with contextlib.suppress(ValueError):  # or the damage lies where nothing reads
+            read_checkpoint(tmp_path / "damaged.pth")
+
+
+def test_a_file_that_holds_no_dict_is_refused(tmp_path):
+    torch.save([torch.ones(1)], tmp_path / "list.pth")
+    with pytest.raises(ValueError, match="must hold a dict of weights, got a list"):
+        read_checkpoint(tmp_path / "list.pth")
+
+
+def test_other_ways_of_loading_are_refused_where_they_would_load_what_they_can(tmp_path):
+    torch.save(timm_vit().state_dict(), tmp_path / "vit.pth")
+    init = dict(type="Pretrained", checkpoint=str(tmp_path / "vit.pth"))
+    with pytest.raises(ValueError, match="must have type='robustnet_mm.PretrainedTower'"):
+        RobustNet("nano", init_cfg=init).init_weights()
+    with pytest.raises(ValueError, match="got Linear: put it into model.backbone.init_cfg"):
+        load(torch.nn.Linear(1, 1), tmp_path / "vit.pth")
 
 
 def test_a_web_page_saved_as_a_checkpoint_is_named(tmp_path):

@@ -38,6 +38,11 @@ def test_any_map_pools_to_any_grid_and_keeps_constants(size):
     torch.testing.assert_close(pooled, torch.full((1, 2, 4, 5), 3.0))
 
 
+def test_a_cell_that_cuts_through_pixels_takes_the_mean_of_all_it_touches():
+    x = torch.randn(1, 1, 6, 6)
+    torch.testing.assert_close(pool_to_grid(x, (4, 4))[..., 0, 1], x[..., 0:2, 1:3].mean((2, 3)))
+
+
 def test_pooling_takes_each_cell_from_its_own_place():
     x = torch.zeros(1, 1, 8, 12)
     x[..., 2:4, 8:12] = 1.0

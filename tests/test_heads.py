@@ -38,6 +38,12 @@ def test_avg_pools_patch_tokens_only_and_norms_afterwards():
     torch.testing.assert_close(two(out)[1], expected)
 
 
+def test_avg_can_pool_after_the_norm():
+    two, out = head("avg"), outputs(prefix=2)
+    two.vit.norm_first = True
+    torch.testing.assert_close(two(out)[1], two.vit.fc(two.vit.norm(out.tokens[:, 2:]).mean(1)))
+
+
 def test_the_loss_is_the_mean_of_the_two_heads_losses():
     two, out = head(), outputs()
     labels = torch.tensor([0, 4, 2, 2])
@@ -93,5 +99,7 @@ def test_wrong_settings_are_named():
         head("max")
     with pytest.raises(ValueError, match="loss_weights must be >= 0 with a sum > 0"):
         head(loss_weights=(0, 0))
+    with pytest.raises(ValueError, match="got maps only: set out_type='towers' in backbone"):
+        head()(outputs().maps)
     with pytest.raises(ValueError, match="pool='token' needs a ViT with a class token"):
         head()(outputs(prefix=0))

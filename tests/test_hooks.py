@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 
@@ -42,7 +43,7 @@ class Model(nn.Module):
         return dict(loss=loss)
 
 
-def make_runner(work_dir, epochs, bad_at=None, resume=False, workers=0):
+def make_runner(work_dir, epochs, bad_at=None, resume=False, workers=0, seed=3):
     loader = dict(
         batch_size=2,
         num_workers=workers,
@@ -56,7 +57,7 @@ def make_runner(work_dir, epochs, bad_at=None, resume=False, workers=0):
         train_dataloader=loader,
         resume=resume,
         train_cfg=dict(by_epoch=True, max_epochs=epochs),
-        randomness=dict(seed=3),
+        randomness=dict(seed=seed),
         optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.1, momentum=0.9)),
         default_hooks=dict(
             checkpoint=dict(type="CheckpointHook", interval=1, backend_args=dict(backend="whole"))
@@ -74,12 +75,14 @@ def weights(runner):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, workers):
-    whole = make_runner(tmp_path / "whole", 3, workers=workers)
+@pytest.mark.parametrize("seed", [3, None])
+def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, workers, seed):
+    whole = make_runner(tmp_path / "whole", 3, workers=workers, seed=seed)
     whole.train()
-    make_runner(tmp_path / "parts", 1, workers=workers).train()
+    shutil.copytree(tmp_path / "whole", tmp_path / "parts")
+    (tmp_path / "parts/last_checkpoint").write_text(str(tmp_path / "parts/epoch_1.pth"))
     torch.randn(5)  # another random state than at the interruption
-    resumed = make_runner(tmp_path / "parts", 3, resume=True, workers=workers)
+    resumed = make_runner(tmp_path / "parts", 3, resume=True, workers=workers, seed=seed)
     resumed.train()
     assert resumed.iter == whole.iter == 9
     assert torch.equal(weights(whole), weights(resumed))

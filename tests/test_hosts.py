@@ -28,6 +28,21 @@ def test_other_detectors_take_the_pyramid_as_it_is(name):
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
+def test_retinanet_takes_the_neck_from_the_level_where_its_own_starts():
+    from mmdet.testing import demo_mm_inputs
+
+    cfg = get_config("mmdet::retinanet/retinanet_r50_fpn_1x_coco.py")
+    cfg.model.backbone = dict(type="robustnet_mm.RobustNet", arch="nano")
+    levels = dict(in_channels=CHANNELS, start_level=1)
+    fpn = {**cfg.model.neck, **levels}
+    cfg.model.neck = [dict(type="robustnet_mm.TowerNeck", embed_dims=96, **levels), fpn]
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        model = ROOT_MODELS.build(cfg.model)
+    data = model.data_preprocessor(demo_mm_inputs(2, [(3, 96, 128), (3, 80, 96)]), training=True)
+    model.parse_losses(model(**data, mode="loss"))[0].backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
 def test_mmsegs_encoder_decoder_takes_the_pyramid_as_it_is():
     pytest.importorskip("mmseg")
     head = dict(type="UPerHead", in_channels=CHANNELS, in_index=[0, 1, 2, 3], channels=16)

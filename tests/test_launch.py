@@ -5,6 +5,7 @@ import torch
 from mmengine.config import Config
 
 from robustnet_mm.engine import launch
+from robustnet_mm.models import RobustNet
 
 
 def arguments(**changes):
@@ -33,7 +34,7 @@ def test_a_missing_config_is_named():
 def test_amp_without_a_gpu_is_refused_with_the_way_out():
     cfg = Config(dict(optim_wrapper=dict(type="AmpOptimWrapper")))
     with pytest.raises(ValueError, match="needs a GPU, and none is visible: leave --amp out"):
-        launch.build_runner(cfg, ())
+        launch.build_runner(cfg, ("train",))
 
 
 @pytest.mark.parametrize("resume", [True, False])
@@ -58,3 +59,25 @@ def test_missing_data_is_named_before_anything_is_built(tmp_path):
     cfg = Config(dict(train_dataloader=dict(dataset=data)))
     with pytest.raises(FileNotFoundError, match="data folder .*/no"):
         launch.build_runner(cfg, ("train",))
+
+
+def test_a_test_needs_no_gpu_for_a_config_that_was_trained_under_amp(tmp_path):
+    data = dict(type="CocoDataset", data_root=str(tmp_path / "no"), data_prefix=dict(img="x"))
+    optim = dict(type="AmpOptimWrapper")
+    cfg = Config(dict(optim_wrapper=optim, test_dataloader=dict(dataset=data)))
+    with pytest.raises(FileNotFoundError, match="data folder .*/no"):  # the next check
+        launch.build_runner(cfg, ("test",))
+
+
+class Model(torch.nn.Module):
+    def __init__(self, arch):
+        super().__init__()
+        self.backbone = RobustNet("nano", cnn=dict(arch=arch))
+
+
+def test_a_start_from_another_architecture_is_named():
+    weights = Model("resnet18").state_dict()
+    launch._check_fit(Model("resnet18"), dict(state_dict=weights))
+    with pytest.raises(ValueError, match="of another architecture: .* of the .* tensors"):
+        published = {k.removeprefix("backbone.cnn."): v for k, v in weights.items()}
+        launch._check_fit(Model("nano"), published)

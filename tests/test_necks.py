@@ -32,6 +32,28 @@ def test_open_gates_add_the_vits_map_at_its_place():
         assert feat[..., : width // 2].abs().sum() == 0
 
 
+def test_what_is_added_is_the_resized_projection_of_the_normed_map(out):
+    neck = TowerNeck(CHANNELS, 96)
+    for parameter in neck.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    tokens = torch.nn.functional.layer_norm(
+        out.tokens[:, 1:], (96,), neck.norm.weight, neck.norm.bias, eps=1e-6
+    )
+    vit_map = tokens.transpose(1, 2).reshape(2, 96, *out.grid)
+    level = neck.convs[2](vit_map) * neck.gates[2].scale[:, None, None]
+    size = out.maps[2].shape[-2:]
+    added = torch.nn.functional.interpolate(level, size, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(neck(out)[2], out.maps[2] + added)
+
+
+def test_levels_below_the_start_pass_as_they_are(out):
+    neck = TowerNeck(CHANNELS, 96, start_level=1, gate=None)
+    merged = neck(out)
+    assert len(neck.convs) == len(neck.gates) == 3
+    changed = [not torch.equal(a, b) for a, b in zip(merged, out.maps, strict=True)]
+    assert changed == [False, True, True, True]
+
+
 def test_a_hosts_fpn_takes_it_as_it_is_and_gets_contiguous_maps(out):
     neck = MODELS.build(
         [

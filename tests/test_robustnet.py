@@ -211,6 +211,18 @@ def test_checkpointing_both_towers_keeps_the_gradients():
         assert torch.equal(a.grad, b.grad), name
 
 
+def test_a_pyramid_with_a_frozen_vit_trains():
+    weave, frozen = [(1, 1), (3, 2)], dict(frozen_stages=4)
+    net = RobustNet("nano", vit=frozen, weave=weave, out_type="pyramid").train()
+    assert len(net.vit.blocks) == 3
+    assert not any(parameter.requires_grad for parameter in net.vit.parameters())
+
+
+def test_towers_too_short_for_an_exchange_say_so(logged):
+    RobustNet("nano", vit=dict(model_args=dict(depth=1)))
+    assert any("too short for an exchange" in line for line in logged)
+
+
 def test_freezing_each_tower_is_a_key_of_its_config():
     net = RobustNet("nano", cnn=dict(frozen_stages=4), vit=dict(frozen_stages=4)).train()
     free = {n.split(".")[0] for n, p in net.named_parameters() if p.requires_grad}
@@ -220,8 +232,11 @@ def test_freezing_each_tower_is_a_key_of_its_config():
 
 
 def test_arch_rows_take_changes_and_free_pairs_are_built_by_name():
-    net = RobustNet("nano", cnn=dict(arch="resnet18"), vit=dict(model_args=SMALL))
-    assert net.out_channels == (64, 128, 256, 512) and net.embed_dims == 48
+    net = RobustNet("nano", cnn=dict(arch="resnet18"), vit=dict(model_args=dict(init_values=0.1)))
+    assert net.out_channels == (64, 128, 256, 512) and net.embed_dims == 96
+    assert len(net.vit.blocks) == 4 and hasattr(net.vit.blocks[0].ls1, "gamma")  # merged
+    other = RobustNet("nano", vit=dict(model_name="vit_small_patch14_dinov2"))
+    assert len(other.vit.blocks) == 12 and other.embed_dims == 384  # a name brings its own shape
     assert MODELS.build(dict(type="robustnet_mm.RobustNet", **PATCH14)).embed_dims == 48
 
 

@@ -138,6 +138,14 @@ def test_flips_are_averaged_on_request(detector, data, tmp_path):
     assert [kind for kind, _ in MAP.findall(log)] == ["bbox"]
 
 
+def test_a_config_with_averaged_weights_is_tested(detector, data, tmp_path):
+    checkpoint, config = detector[0] / "epoch_1.pth", tmp_path / "ema.py"
+    hooks = "custom_hooks = [dict(type='EMAHook')]"
+    config.write_text(f"_base_ = {str(ROOT / DETECTOR)!r}\n{hooks}\n")
+    command = [sys.executable, "tools/test.py", config, checkpoint, "--work-dir", tmp_path]
+    assert MAP.findall(run(*command, *det_options(data))) == MAP.findall(detector[1])
+
+
 def test_the_hosts_inferencer_predicts_from_what_a_training_leaves(detector, data, tmp_path):
     from mmdet.apis import DetInferencer
 

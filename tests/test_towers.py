@@ -89,6 +89,11 @@ def test_a_vit_tower_computes_what_timm_computes_at_any_size(name, size):
     assert tokens.size(1) == ours.num_prefix_tokens + grid[0] * grid[1]
 
 
+def test_drop_path_grows_with_depth():
+    rates = [getattr(b.drop_path1, "drop_prob", 0.0) for b in small_vit(drop_path_rate=0.2).blocks]
+    assert rates == pytest.approx([0.0, 0.1, 0.2])
+
+
 def test_an_image_smaller_than_one_patch_is_refused():
     with pytest.raises(ValueError, match="at least one patch of 16 x 16 pixels, got 15 x 40"):
         small_vit().embed(torch.randn(1, 3, 15, 40))

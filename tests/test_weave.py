@@ -37,12 +37,13 @@ def test_pairs_that_do_not_increase_are_refused(second):
         pair_blocks(23, 12, [(1, 1), second])
 
 
-@pytest.mark.parametrize("how", ["all", ""])
+@pytest.mark.parametrize("how", ["all", "", None])
 def test_an_unknown_name_lists_the_known(how):
-    with pytest.raises(ValueError, match=f"'paper', 'even' or a list.*got '{how}'"):
+    with pytest.raises(ValueError, match=f"'paper', 'even' or a list.*got {how!r}"):
         pair_blocks(23, 12, how)
 
 
-def test_something_that_is_no_pair_is_refused():
+@pytest.mark.parametrize("how", [[(1, 2, 3)], [1, 2], [("a", "b")]])
+def test_something_that_is_no_pair_is_refused(how):
     with pytest.raises(ValueError, match=r"pairs \(u, v\)"):
-        pair_blocks(23, 12, [(1, 2, 3)])
+        pair_blocks(23, 12, how)

@@ -69,7 +69,6 @@ def load_all(runner: Runner, path: str):
     """Every weight of the model comes from the checkpoint, or the test does not start."""
     with get_local_path(path) as local:
         checkpoint = read_checkpoint(local)
-    runner.call_hook("after_load_checkpoint", checkpoint=checkpoint)  # EMA swaps its weights in
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     model = model.module if runner.cfg.get("tta_model") and hasattr(model, "module") else model
     report = load_into(model, find_state_dict(checkpoint), path)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from mmcv.transforms import LoadImageFromFile
 from mmengine.dataset import worker_init_fn
-from mmengine.dist import get_rank
+from mmengine.dist import broadcast, get_rank
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import Hook
 
@@ -37,6 +37,11 @@ class EpochSeedHook(Hook):
         np.random.seed(seed)
         torch.manual_seed(seed)
         loader = runner.train_dataloader
+        common = torch.tensor(runner.seed)  # of a resumed training: its checkpoint's
+        broadcast(common)
+        for sampler in (loader.sampler, getattr(loader.batch_sampler, "sampler", None)):
+            if hasattr(sampler, "seed"):
+                sampler.seed = int(common)
         if loader.num_workers > 0:
             loader.worker_init_fn = partial(
                 worker_init_fn, num_workers=loader.num_workers, rank=0, seed=worker_seed

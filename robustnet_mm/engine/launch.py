@@ -8,11 +8,13 @@ from pathlib import Path
 import torch
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
-from robustnet_mm.checkpoint import read_checkpoint
+from robustnet_mm.checkpoint import find_state_dict, read_checkpoint
 from robustnet_mm.datasets.checks import check_data
+from robustnet_mm.key_tables import some
 
 
 def add_common_arguments(parser: ArgumentParser):
@@ -56,13 +58,17 @@ def build_runner(cfg: Config, splits: tuple[str, ...]) -> Runner:
     Raises:
         ValueError, FileNotFoundError: As the checks say.
     """
-    _check_amp(cfg)
+    if "train" in splits:
+        _check_amp(cfg)
     check_data(cfg, splits)
-    _check_start(cfg)
+    start = _read_start(cfg)
     if cfg.launcher == "pytorch" and not torch.cuda.is_available():
         _distribute_on_cpu(cfg)
     atexit.register(_leave_process_group)
-    return RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
+    runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
+    if start is not None:
+        _check_fit(runner.model, start)
+    return runner
 
 
 def _check_amp(cfg: Config):
@@ -74,15 +80,31 @@ def _check_amp(cfg: Config):
             )
 
 
-def _check_start(cfg: Config):
+def _read_start(cfg: Config) -> dict | None:
     """A broken or missing checkpoint is found before the model and the data are built."""
     start = cfg.get("load_from")
     if cfg.get("resume") and start is None:
         start = find_latest_checkpoint(cfg.work_dir)
         if start is None:
             print_log(f"nothing to resume in {cfg.work_dir}: training starts anew", "current")
-    if start is not None and "://" not in str(start):
-        read_checkpoint(start)
+    if start is None or "://" in str(start):
+        return None
+    return read_checkpoint(start)
+
+
+def _check_fit(model: torch.nn.Module, checkpoint: dict):
+    """`load_from` takes what fits: refuse a file that hardly does, from another architecture."""
+    model = model.module if is_model_wrapper(model) else model
+    found, own = find_state_dict(checkpoint), model.state_dict()
+    backbone = [key for key in own if key.startswith("backbone.")]
+    fit = [key for key in backbone if key in found and found[key].shape == own[key].shape]
+    if 2 * len(fit) < len(backbone):
+        raise ValueError(
+            f"load_from or resume names a checkpoint of another architecture: {len(fit)} of the "
+            f"{len(backbone)} tensors of the backbone are in it (it holds {some(found, 3)}): check "
+            "model.backbone, or load published networks by init_cfg=dict(type="
+            "'robustnet_mm.PretrainedTower', ...) of each tower"
+        )
 
 
 def _leave_process_group():

@@ -42,7 +42,9 @@ def pool_to_grid(x: Tensor, grid: tuple[int, int]) -> Tensor:
     """Mean of the map in each token's cell: (N, C, H, W) -> (N, C, h, w).
 
     A plain average pooling where the grid divides the map, an adaptive one where it does not
-    (patch 14, odd sizes) or where the map is coarser than the grid.
+    (patch 14, odd sizes) or where the map is coarser than the grid. Where the image is no whole
+    number of patches, the cells are those of the image, not of the padded image: an approximation
+    that shifts a cell by less than a patch.
     """
     (height, width), (h, w) = x.shape[-2:], grid
     if height % h == 0 and width % w == 0:

@@ -5,9 +5,9 @@ import logging
 import torch
 from mmengine.logging import print_log
 from mmengine.model import BaseModule
-from mmengine.model.weight_init import initialize
 from torch import Tensor, nn
 
+from robustnet_mm.checkpoint import carry_out_init_cfg
 from robustnet_mm.registry import MODELS
 
 
@@ -21,9 +21,7 @@ class _Classifier(BaseModule):
         nn.init.zeros_(self.fc.bias)
 
     def init_weights(self):
-        if self.init_cfg:
-            initialize(self, self.init_cfg)
-        self._is_init = True
+        carry_out_init_cfg(self)
 
 
 class CNNClassifier(_Classifier):
@@ -42,23 +40,34 @@ class ViTClassifier(_Classifier):
         in_channels: Token width D.
         num_classes: Number of classes.
         pool: 'token' reads the class token, 'avg' the mean of the patch tokens (as fine-tuned
-            MAE does). The norm comes after the pooling.
+            MAE does).
+        norm_first: Norm the tokens before they are averaged, as timm's `*_gap_*` models do; the
+            default norms their mean. Without effect on 'token'.
         init_cfg: `dict(type='robustnet_mm.PretrainedTower', checkpoint=...)` for norm and linear.
     """
 
-    weights_kind = "vit_head"
-
-    def __init__(self, in_channels: int, num_classes: int, pool: str = "token", init_cfg=None):
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        pool: str = "token",
+        norm_first: bool = False,
+        init_cfg=None,
+    ):
         if pool not in ("token", "avg"):
             raise ValueError(f"pool must be 'token' or 'avg', got {pool!r}")
         super().__init__(in_channels, num_classes, init_cfg)
         self.pool = pool
+        self.norm_first = norm_first
+        self.weights_kind = "vit_head_fc_norm" if pool == "avg" and not norm_first else "vit_head"
         self.norm = nn.LayerNorm(in_channels, eps=1e-6)
 
     def forward(self, outputs) -> Tensor:
         num_patches = outputs.grid[0] * outputs.grid[1]
         if self.pool == "avg":
-            return self.fc(self.norm(outputs.tokens[:, -num_patches:].mean(1)))
+            patches = outputs.tokens[:, -num_patches:]
+            pooled = self.norm(patches).mean(1) if self.norm_first else self.norm(patches.mean(1))
+            return self.fc(pooled)
         if outputs.tokens.size(1) == num_patches:
             raise ValueError("pool='token' needs a ViT with a class token: set pool='avg'")
         return self.fc(self.norm(outputs.tokens[:, 0]))
@@ -100,6 +109,10 @@ class TwoTowerHead(BaseModule):
 
     def forward(self, outputs) -> tuple[Tensor, Tensor]:
         """`TowerOutputs` -> logits of the CNN and of the ViT, each (N, num_classes)."""
+        if not hasattr(outputs, "tokens"):
+            raise ValueError(
+                "TwoTowerHead reads both towers, got maps only: set out_type='towers' in backbone"
+            )
         return self.cnn(outputs), self.vit(outputs)
 
     def loss(self, outputs, data_samples: list, **kwargs) -> dict[str, Tensor]:

@@ -19,6 +19,8 @@ class TowerNeck(BaseModule):
     Args:
         in_channels: Channels of the backbone's maps (`RobustNet.out_channels`).
         embed_dims: Token width D (`RobustNet.embed_dims`).
+        start_level: First level that gets the ViT's map; the finer ones pass as they are. Give
+            it the value of the host's neck where that starts higher (RetinaNet: 1).
         gate: 'zero', or None for no gate.
         init_cfg: As in mmengine.
     """
@@ -27,14 +29,17 @@ class TowerNeck(BaseModule):
         self,
         in_channels: tuple[int, ...],
         embed_dims: int,
+        start_level: int = 0,
         gate: str | None = "zero",
         init_cfg=None,
     ):
         super().__init__(init_cfg)
         self.in_channels = tuple(in_channels)
         self.norm = nn.LayerNorm(embed_dims, eps=1e-6)
-        self.convs = nn.ModuleList(nn.Conv2d(embed_dims, c, kernel_size=1) for c in in_channels)
-        self.gates = nn.ModuleList(make_gate(gate, c, dim=1) for c in in_channels)
+        self.start_level = start_level
+        used = self.in_channels[start_level:]
+        self.convs = nn.ModuleList(nn.Conv2d(embed_dims, c, kernel_size=1) for c in used)
+        self.gates = nn.ModuleList(make_gate(gate, c, dim=1) for c in used)
 
     def forward(self, outputs) -> tuple[Tensor, ...]:
         """`TowerOutputs` -> the pyramid, each map (N, C, H, W) and contiguous.
@@ -55,8 +60,8 @@ class TowerNeck(BaseModule):
             )
         patches = self.norm(tokens[:, -grid[0] * grid[1] :])
         vit_map = patches.transpose(1, 2).unflatten(2, grid)  # (N, h*w, D) -> (N, D, h, w)
-        merged = []
-        for feat, conv, gate in zip(maps, self.convs, self.gates, strict=True):
+        merged = [feat.contiguous() for feat in maps[: self.start_level]]
+        for feat, conv, gate in zip(maps[self.start_level :], self.convs, self.gates, strict=True):
             added = gate(conv(vit_map)).to(feat.dtype)
             added = F.interpolate(added, feat.shape[-2:], mode="bilinear", align_corners=False)
             # contiguous: RoIAlign of mmcv on CPU reads channels_last memory wrongly, in silence

@@ -6,12 +6,14 @@ networks compute alone.
 """
 
 from difflib import get_close_matches
+from logging import WARNING
 from typing import NamedTuple
 
+from mmengine.logging import print_log
 from mmengine.model import BaseModule
-from mmengine.model.weight_init import initialize
 from torch import Tensor, nn
 
+from robustnet_mm.checkpoint import carry_out_init_cfg
 from robustnet_mm.registry import MODELS
 
 from .fiu import DIRECTIONS, FIU
@@ -62,6 +64,8 @@ class RobustNet(BaseModule):
         ValueError: Unknown name, or settings that leave a tower without use.
     """
 
+    weights_kind = None  # its own keys
+
     def __init__(
         self,
         arch: str | None = None,
@@ -84,6 +88,8 @@ class RobustNet(BaseModule):
         pairs = pair_blocks(len(self.cnn.blocks), len(self.vit.blocks), weave)
         self.exchanges = pairs if direction != "none" else []
         self.fius = nn.ModuleList(self._make_fiu(u, direction, gate) for u, _ in self.exchanges)
+        if direction != "none" and not pairs:
+            print_log("RobustNet: the towers are too short for an exchange", "current", WARNING)
         if out_type == "pyramid":
             if direction not in ("both", "vit_to_cnn") or not self.exchanges:
                 raise ValueError(
@@ -131,9 +137,7 @@ class RobustNet(BaseModule):
         """Load each tower's checkpoint, then that of the whole, if any."""
         self.cnn.init_weights()
         self.vit.init_weights()
-        if self.init_cfg:
-            initialize(self, self.init_cfg)
-        self._is_init = True
+        carry_out_init_cfg(self)
 
     def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
         """(depth, number of layers) in the parameter's own tower; an FIU counts as on top."""
@@ -178,8 +182,15 @@ def _build_tower(name: str, cfg: dict) -> nn.Module:
 
 
 def _override(row: dict, changes: dict | None) -> dict:
-    """A tower of another type is taken whole; of the same type, its changes win."""
-    changes = changes or {}
+    """A tower of another type is taken whole; of the same type, its changes win.
+
+    `model_args` are merged too, unless they belong to another `model_name`.
+    """
+    changes = dict(changes or {})
     if changes.get("type", row["type"]) != row["type"]:
         return changes
+    if "model_args" in row and changes.get("model_name", row["model_name"]) == row["model_name"]:
+        changes["model_args"] = {**(row["model_args"] or {}), **(changes.get("model_args") or {})}
+    else:
+        row = {key: value for key, value in row.items() if key != "model_args"}
     return {**row, **changes}

@@ -10,13 +10,13 @@ from math import ceil
 
 import timm
 from mmengine.model import BaseModule
-from mmengine.model.weight_init import initialize
 from timm.layers import PatchEmbed
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+from robustnet_mm.checkpoint import carry_out_init_cfg
 from robustnet_mm.registry import MODELS
 
 from .conv_blocks import CONV_ARCHS
@@ -84,16 +84,17 @@ class Tower(BaseModule):
 
     def init_weights(self):
         """Load the tower's checkpoint, if any; the modules initialised themselves."""
-        if self.init_cfg:
-            initialize(self, self.init_cfg)
-        self._is_init = True
+        carry_out_init_cfg(self)
 
     def run(self, index: int, *args):
         """Run block `index`, recomputing it in the backward pass under `with_cp`."""
         block = self.blocks[index]
         if not (self.with_cp and self.training):
             return block(*args)
-        contexts = lambda: (nullcontext(), _frozen_statistics(block))  # noqa: E731
+
+        def contexts():
+            return nullcontext(), _frozen_statistics(block)
+
         return checkpoint(block, *args, use_reentrant=False, context_fn=contexts)
 
     def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
@@ -230,6 +231,7 @@ class ViTTower(Tower):
         """Keep the first `num_blocks` blocks, where nothing reads what the others make."""
         total = len(self.blocks)
         self.model.blocks = self.model.blocks[:num_blocks]
+        self.frozen_stages = min(self.frozen_stages, num_blocks)
         self.dropped_keys = [f"model.blocks.{index}." for index in range(num_blocks, total)]
 
     def _stages(self):

@@ -22,7 +22,7 @@ def pair_blocks(num_cnn: int, num_vit: int, how: str | Sequence = "paper") -> li
     Raises:
         ValueError: Unknown `how`, or pairs that are out of range or do not increase.
     """
-    if not isinstance(how, str):
+    if isinstance(how, Sequence) and not isinstance(how, str):
         return _check_pairs(how, num_cnn, num_vit)
     num = max(min((num_cnn - 1) // 2, num_vit - 1), 0)
     if how == "paper":
@@ -42,7 +42,11 @@ def _spread(num: int, last: int) -> list[int]:
 def _check_pairs(pairs: Sequence, num_cnn: int, num_vit: int) -> list[tuple[int, int]]:
     checked = []
     for pair in pairs:
-        if len(pair) != 2 or not all(isinstance(index, int) for index in pair):
+        if (
+            not isinstance(pair, Sequence)
+            or len(pair) != 2
+            or not all(isinstance(index, int) for index in pair)
+        ):
             raise ValueError(f"weave needs pairs (u, v) of block numbers, got {pair!r}")
         u, v = pair
         if not (0 <= u <= num_cnn - 2 and 0 <= v <= num_vit - 1):

@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Count parameters and multiply-adds")
     parser.add_argument("config", help="config file")
-    parser.add_argument("--shape", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"))
+    parser.add_argument("--shape", type=int, nargs="+", metavar="SIDE", help="height [width]")
     parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
     return parser.parse_args()
 
@@ -67,7 +67,8 @@ def main():
     cfg = Config.fromfile(args.config)
     cfg.merge_from_dict(args.cfg_options or {})
     init_default_scope(cfg.default_scope)
-    shape = tuple(args.shape or ((800, 1344) if cfg.default_scope == "mmdet" else (224, 224)))
+    sides = args.shape or ((800, 1344) if cfg.default_scope == "mmdet" else (224,))
+    shape = (sides[0], sides[-1])
     parts = count(MODELS.build(cfg.model), make_input(cfg.default_scope, shape))
     print(f"{args.config} at {shape[0]} x {shape[1]}")
     print(f"{'part':24} {'parameters (M)':>16} {'multiply-adds (G)':>18}")
