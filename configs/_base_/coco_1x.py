@@ -1,6 +1,10 @@
 """COCO for 12 epochs on mmdet: AdamW 1e-4, layer decay per tower, steps at 8 and 11."""
 
-_base_ = ["mmdet::_base_/schedules/schedule_1x.py", "mmdet::_base_/default_runtime.py"]
+_base_ = [
+    "mmdet::_base_/schedules/schedule_1x.py",
+    "mmdet::_base_/default_runtime.py",
+    "./hooks.py",
+]
 
 optim_wrapper = dict(
     _delete_=True,
@@ -14,8 +18,3 @@ default_hooks = dict(
     images=dict(type="robustnet_mm.CheckedImagesHook", on_error="raise"),
     checkpoint=dict(backend_args=dict(backend="whole"), max_keep_ckpts=3),
 )
-custom_hooks = [
-    dict(type="robustnet_mm.EpochSeedHook"),
-    dict(type="robustnet_mm.NaNGuardHook"),
-    dict(type="SyncBuffersHook"),  # every process tests what is saved
-]

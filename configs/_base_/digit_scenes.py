@@ -1,6 +1,6 @@
 """DigitScenes' scenes for mmdet (192 px, batch 8) and a schedule of 12 epochs (600 iterations)."""
 
-_base_ = "mmdet::_base_/default_runtime.py"
+_base_ = ["mmdet::_base_/default_runtime.py", "./hooks.py"]
 
 digits = dict(
     _scope_="mmdet",  # also where this is inherited as `robustnet_mm::`
@@ -76,8 +76,3 @@ default_hooks = dict(
     logger=dict(interval=10),
     checkpoint=dict(backend_args=dict(backend="whole"), max_keep_ckpts=1),
 )
-custom_hooks = [
-    dict(type="robustnet_mm.EpochSeedHook"),
-    dict(type="robustnet_mm.NaNGuardHook"),
-    dict(type="SyncBuffersHook"),  # every process tests what is saved
-]

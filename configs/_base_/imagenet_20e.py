@@ -3,6 +3,7 @@
 _base_ = [
     "mmpretrain::_base_/datasets/imagenet_bs64_swin_224.py",  # RandAugment 9-0.5, erasing 0.25
     "mmpretrain::_base_/default_runtime.py",
+    "./hooks.py",
 ]
 
 model = dict(
@@ -57,8 +58,3 @@ default_hooks = dict(
         backend_args=dict(backend="whole"), max_keep_ckpts=3, save_best="accuracy/top1"
     ),
 )
-custom_hooks = [
-    dict(type="robustnet_mm.EpochSeedHook"),
-    dict(type="robustnet_mm.NaNGuardHook"),
-    dict(type="SyncBuffersHook"),  # every process tests what is saved
-]

@@ -5,7 +5,7 @@
 `python tools/demo.py` makes the data and runs this and the detector.
 """
 
-_base_ = ["mmpretrain::_base_/default_runtime.py"]
+_base_ = ["mmpretrain::_base_/default_runtime.py", "../_base_/hooks.py"]
 
 model = dict(
     _scope_="mmpretrain",  # also where this is inherited as `robustnet_mm::`
@@ -81,8 +81,3 @@ default_hooks = dict(
     logger=dict(interval=20),
     checkpoint=dict(backend_args=dict(backend="whole"), max_keep_ckpts=1),
 )
-custom_hooks = [
-    dict(type="robustnet_mm.EpochSeedHook"),
-    dict(type="robustnet_mm.NaNGuardHook"),
-    dict(type="SyncBuffersHook"),  # every process tests what is saved
-]
