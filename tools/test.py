@@ -14,7 +14,7 @@ from mmengine.registry import METRICS
 from mmengine.runner import Runner
 
 from robustnet_mm.checkpoint import find_state_dict, load_into, read_checkpoint
-from robustnet_mm.engine.launch import add_common_arguments, build_runner, read_config
+from robustnet_mm.engine.launch import add_common_arguments, build_runner, finish, read_config
 
 
 def parse_args() -> argparse.Namespace:
@@ -99,6 +99,7 @@ def main():
         metric = METRICS.build(dict(type=dump, out_file_path=args.out))
         runner.test_evaluator.metrics.append(metric)
     runner.test()
+    finish()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ tools/dist_train.sh CONFIG GPUS [the same flags]
 
 import argparse
 
-from robustnet_mm.engine.launch import add_common_arguments, build_runner, read_config
+from robustnet_mm.engine.launch import add_common_arguments, build_runner, finish, read_config
 
 
 def parse_args() -> argparse.Namespace:
@@ -43,6 +43,7 @@ def main():
         cfg.resume = True
         cfg.load_from = None if args.resume == "auto" else args.resume
     build_runner(cfg, ("train", "val")).train()
+    finish()
 
 
 if __name__ == "__main__":

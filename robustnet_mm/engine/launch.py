@@ -1,7 +1,8 @@
 """From a config file to a Runner: what tools/train.py and tools/test.py share."""
 
-import atexit
+import logging
 import os
+import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
@@ -64,7 +65,6 @@ def build_runner(cfg: Config, splits: tuple[str, ...]) -> Runner:
     start = _read_start(cfg)
     if cfg.launcher == "pytorch" and not torch.cuda.is_available():
         _distribute_on_cpu(cfg)
-    atexit.register(_leave_process_group)
     runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
     if start is not None:
         _check_fit(runner.model, start)
@@ -107,10 +107,17 @@ def _check_fit(model: torch.nn.Module, checkpoint: dict):
         )
 
 
-def _leave_process_group():
-    """Gloo's threads abort a process that ends with its group alive."""
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+def finish():
+    """End a process of a distributed CPU run at once, when all have come this far.
+
+    At an ordinary exit gloo's threads abort a process now and then, after its work is done.
+    """
+    if torch.distributed.is_initialized() and torch.distributed.get_backend() == "gloo":
+        torch.distributed.barrier()
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _distribute_on_cpu(cfg: Config):
