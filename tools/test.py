@@ -5,7 +5,6 @@ tools/dist_test.sh CONFIG CHECKPOINT GPUS [the same flags]
 """
 
 import argparse
-from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 from mmengine.fileio import get_local_path
@@ -65,10 +64,8 @@ def add_tta(cfg: Config):
     data.pipeline = cfg.tta_pipeline
 
 
-def load_all(runner: Runner, path: str):
+def load_all(runner: Runner, checkpoint: dict, path: str):
     """Every weight of the model comes from the checkpoint, or the test does not start."""
-    with get_local_path(path) as local:
-        checkpoint = read_checkpoint(local)
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     model = model.module if runner.cfg.get("tta_model") and hasattr(model, "module") else model
     report = load_into(model, find_state_dict(checkpoint), path)
@@ -84,8 +81,8 @@ def main():
     args = parse_args()
     if args.out and not args.out.endswith((".pkl", ".pickle")):
         raise ValueError(f"--out must name a .pkl or .pickle file, got {args.out}")
-    if not Path(args.checkpoint).is_file() and "://" not in args.checkpoint:
-        raise FileNotFoundError(f"checkpoint {args.checkpoint} does not exist")
+    with get_local_path(args.checkpoint) as local:
+        checkpoint = read_checkpoint(local)
     cfg = read_config(args)
     cfg.load_from, cfg.resume = None, False
     if args.show or args.show_dir:
@@ -93,7 +90,7 @@ def main():
     if args.tta:
         add_tta(cfg)
     runner = build_runner(cfg, ("test",))
-    load_all(runner, args.checkpoint)
+    load_all(runner, checkpoint, args.checkpoint)
     if args.out:
         dump = "mmdet.DumpDetResults" if cfg.default_scope == "mmdet" else "DumpResults"
         metric = METRICS.build(dict(type=dump, out_file_path=args.out))

@@ -18,21 +18,15 @@ model = dict(
     train_cfg=dict(augments=[dict(type="Mixup", alpha=0.8), dict(type="CutMix", alpha=1.0)]),
 )
 
-train_dataloader = dict(
-    batch_size=180,
-    num_workers=8,
-    persistent_workers=True,
-    pin_memory=True,
-    collate_fn=dict(type="default_collate"),
-    sampler=dict(type="RepeatAugSampler", shuffle=True),
-)
-val_dataloader = dict(
+loader = dict(
     batch_size=180,
     num_workers=8,
     persistent_workers=True,
     pin_memory=True,
     collate_fn=dict(type="default_collate"),
 )
+train_dataloader = dict(**loader, sampler=dict(type="RepeatAugSampler", shuffle=True))
+val_dataloader = loader
 test_dataloader = val_dataloader
 val_evaluator = dict(_delete_=True, type="robustnet_mm.TowerAccuracy", topk=(1, 5))
 test_evaluator = val_evaluator

@@ -1,6 +1,6 @@
 """Fine-tune Mask R-CNN on your own data in COCO format, from a classifier's checkpoint.
 
-    DATA_ROOT=data/own CLASSIFIER=work_dirs/robustnet-tiny-patch16_own-folders/epoch_8.pth \
+    DATA_ROOT=data/own CLASSIFIER=work_dirs/robustnet-tiny-patch16_own-folders/epoch_20.pth \
         python tools/train.py configs/own_data/mask-rcnn_robustnet-tiny-patch16_own-coco.py
 
 Expects `images/`, `annotations/instances_train.json` and `annotations/instances_val.json`; for

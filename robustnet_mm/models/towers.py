@@ -4,6 +4,7 @@ A CNN tower offers `stem(images) -> feat` and blocks called as `(feat, guide) ->
 a ViT tower offers `embed(images) -> (tokens, grid)` and blocks called as `tokens -> tokens`.
 """
 
+from abc import abstractmethod
 from contextlib import contextmanager, nullcontext
 from difflib import get_close_matches
 from math import ceil
@@ -57,9 +58,9 @@ class Tower(BaseModule):
         self.norm_eval = norm_eval
         self.with_cp = with_cp
 
+    @abstractmethod
     def _stages(self) -> list[list[nn.Module | nn.Parameter]]:
         """Stem or embedding first, then what each further frozen stage adds."""
-        raise NotImplementedError
 
     def _freeze(self):
         stages = self._stages()
