@@ -10,11 +10,12 @@ import torchvision
 from mmengine.runner import save_checkpoint
 from safetensors.torch import save_file
 
-from robustnet_mm.checkpoint import PretrainedTower, find_state_dict, load_into, read_checkpoint
+from robustnet_mm.checkpoint import PretrainedTower, load_into
 from robustnet_mm.models import ConvTower, RobustNet, TowerOutputs, TwoTowerHead, ViTTower
+from robustnet_mm.weight_files import find_state_dict, read_checkpoint
 
 SMALL = dict(depth=3, embed_dim=48, num_heads=3)
-VIT = "vit_tiny_patch16_224"
+VIT = "deit_tiny_patch16_224"
 
 
 def load(module, path, **kwargs):
@@ -55,7 +56,9 @@ def test_a_norm_before_the_pooling_is_not_taken_for_one_after_it(tmp_path):
     torch.save(theirs.state_dict(), tmp_path / "gap.pth")
     tower, head = ViTTower(VIT, model_args=SMALL).eval(), small_head(pool="avg")
     assert_untouched(
-        head.vit, tmp_path / "gap.pth", "keys are not those of ViT normed after .*norm"
+        head.vit,
+        tmp_path / "gap.pth",
+        "2 keys are not those of a ViT for ViTClassifier: norm.bias, .*pools in another way",
     )
     first = dict(in_channels=48, pool="avg", norm_first=True)
     head = TwoTowerHead(1000, dict(in_channels=512), first).eval()
@@ -174,13 +177,18 @@ def test_init_weights_of_the_towers_does_not_undo_the_loading(tmp_path):
     assert torch.equal(net.vit.model.blocks[2].attn.qkv.weight, theirs.blocks[2].attn.qkv.weight)
 
 
-def test_another_number_of_classes_is_said_and_the_head_stays_fresh(tmp_path, logged):
+def test_another_number_of_classes_is_refused_unless_allowed_and_then_said(tmp_path, logged):
     torch.save(timm_vit().state_dict(), tmp_path / "vit.pth")
     head = small_head(classes=10)
+    message = (
+        r"fc.weight \(1000, 48\), here \(10, 48\).*leave init_cfg away for a fresh one, or keep"
+    )
+    assert_untouched(head.vit, tmp_path / "vit.pth", message)
     fresh = head.vit.fc.weight.clone()
-    report = load(head.vit, tmp_path / "vit.pth")
-    assert "fc.weight 1000 -> 10 classes" in report.reinitialised
-    assert "1000 -> 10 classes" in logged[-1] and torch.equal(head.vit.fc.weight, fresh)
+    report = load(head.vit, tmp_path / "vit.pth", allow_missing=["fc"])
+    assert "fc.weight (1000, 48), here (10, 48)" in report.reinitialised
+    assert "2 reinitialised (fc.bias" in logged[-1] and torch.equal(head.vit.fc.weight, fresh)
+    assert torch.equal(head.vit.norm.weight, torch.ones(48)) and "norm.weight" in report.loaded
 
 
 def assert_untouched(module, path, message, **kwargs):
@@ -239,8 +247,12 @@ def test_other_ways_of_loading_are_refused_where_they_would_load_what_they_can(t
 
 
 def test_a_web_page_saved_as_a_checkpoint_is_named(tmp_path):
-    (tmp_path / "vit.pth").write_text("<!DOCTYPE html><html>404</html>")
-    assert_untouched(ViTTower(VIT, SMALL), tmp_path / "vit.pth", "truncated or no checkpoint")
+    for suffix in ("pth", "safetensors"):
+        path = tmp_path / f"vit.{suffix}"
+        path.write_text("\n <!DOCTYPE html><html>404</html>")
+        assert_untouched(
+            ViTTower(VIT, SMALL), path, "is a web page, not a checkpoint: the download"
+        )
 
 
 class Evil:
@@ -272,7 +284,10 @@ def test_pickled_code_is_refused_and_not_run(tmp_path):
     [
         (lambda: ConvTower("resnet34"), "missing: blocks"),
         (lambda: ConvTower("nano"), "of another shape"),
-        (lambda: ViTTower(VIT, SMALL), "no weights for a vit found.*known sources are ViT"),
+        (
+            lambda: ViTTower(VIT, SMALL),
+            r"is a ResNet \(ResNet \(torchvision, timm\)\), ViTTower takes the weights of a ViT",
+        ),
     ],
 )
 def test_a_file_of_another_architecture_is_named_and_nothing_is_loaded(tmp_path, tower, message):
@@ -281,11 +296,9 @@ def test_a_file_of_another_architecture_is_named_and_nothing_is_loaded(tmp_path,
 
 
 def test_a_key_that_no_table_explains_is_named(tmp_path):
-    torch.save(
-        timm_vit(init_values=1.0, reg_tokens=4).state_dict() | {"surprise": torch.ones(1)},
-        tmp_path / "vit.pth",
-    )
-    assert_untouched(ViTTower(VIT, SMALL), tmp_path / "vit.pth", "1 keys are not those .*surprise")
+    weights = timm_vit().state_dict() | {"surprise": torch.ones(1)}
+    torch.save(weights, tmp_path / "vit.pth")
+    assert_untouched(ViTTower(VIT, SMALL), tmp_path / "vit.pth", "1 left over: model.surprise")
     torch.save(timm_vit(init_values=1.0).state_dict(), tmp_path / "vit.pth")
     assert_untouched(ViTTower(VIT, SMALL), tmp_path / "vit.pth", "left over: .*ls1.gamma")
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from robustnet_mm.models.conv_blocks import add_guide
+from robustnet_mm.models.conv_tower import add_guide
 from robustnet_mm.models.fiu import FIU, Expand, Squeeze, pool_to_grid
 
 

@@ -12,8 +12,8 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import Dataset
 
-from robustnet_mm.checkpoint import read_checkpoint
 from robustnet_mm.engine.hooks import CheckedImagesHook, WholeFileBackend
+from robustnet_mm.weight_files import read_checkpoint
 
 
 class Noise(Dataset):

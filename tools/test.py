@@ -12,8 +12,9 @@ from mmengine.model import is_model_wrapper
 from mmengine.registry import METRICS
 from mmengine.runner import Runner
 
-from robustnet_mm.checkpoint import find_state_dict, load_into, read_checkpoint
+from robustnet_mm.checkpoint import load_into
 from robustnet_mm.engine.launch import add_common_arguments, build_runner, finish, read_config
+from robustnet_mm.weight_files import find_state_dict, read_checkpoint
 
 
 def parse_args() -> argparse.Namespace:

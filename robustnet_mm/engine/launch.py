@@ -13,9 +13,8 @@ from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
-from robustnet_mm.checkpoint import find_state_dict, read_checkpoint
 from robustnet_mm.datasets.checks import check_data
-from robustnet_mm.key_tables import some
+from robustnet_mm.weight_files import find_state_dict, read_checkpoint, some
 
 
 def add_common_arguments(parser: ArgumentParser):

@@ -1,10 +1,11 @@
 """The woven backbone, its heads and its neck."""
 
-from .conv_blocks import CONV_ARCHS
+from .conv_tower import CONV_ARCHS, ConvTower
 from .heads import TwoTowerHead
 from .necks import TowerNeck
 from .robustnet import VARIANTS, RobustNet, TowerOutputs
-from .towers import ConvTower, ViTTower
+from .timm_cnn import TimmCNNTower
+from .vit_tower import ViTTower
 from .weave import pair_blocks
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "VARIANTS",
     "ConvTower",
     "RobustNet",
+    "TimmCNNTower",
     "TowerNeck",
     "TowerOutputs",
     "TwoTowerHead",

@@ -1,6 +1,7 @@
 """TwoTowerHead: a classifier on each tower; their logits are summed (paper, section 4)."""
 
 import logging
+import re
 
 import torch
 from mmengine.logging import print_log
@@ -9,6 +10,9 @@ from torch import Tensor, nn
 
 from robustnet_mm.checkpoint import carry_out_init_cfg
 from robustnet_mm.registry import MODELS
+
+from .timm_cnn import create_cnn, empty_trunk, layouts_of
+from .vit_tower import HEAD_PARTS, create_vit
 
 
 class _Classifier(BaseModule):
@@ -28,6 +32,8 @@ class CNNClassifier(_Classifier):
     """Global average pool and linear: last map (N, C, H, W) -> logits (N, num_classes)."""
 
     weights_kind = "cnn_head"
+    layouts = ("ResNet", "Conformer")
+    published_keys = [(r"(fc|conv_cls_head)\.(.*)", r"fc.\2"), (r".*", None)]
 
     def forward(self, outputs) -> Tensor:
         return self.fc(outputs.maps[-1].mean((2, 3)))
@@ -46,6 +52,9 @@ class ViTClassifier(_Classifier):
         init_cfg: `dict(type='robustnet_mm.PretrainedTower', checkpoint=...)` for norm and linear.
     """
 
+    weights_kind = "vit_head"
+    layouts = ("ViT",)
+
     def __init__(
         self,
         in_channels: int,
@@ -59,7 +68,14 @@ class ViTClassifier(_Classifier):
         super().__init__(in_channels, num_classes, init_cfg)
         self.pool = pool
         self.norm_first = norm_first
-        self.weights_kind = "vit_head_fc_norm" if pool == "avg" and not norm_first else "vit_head"
+        norm, other = (
+            ("fc_norm", "norm") if pool == "avg" and not norm_first else ("norm", "fc_norm")
+        )
+        self.published_keys = [
+            (r"head\.(weight|bias)", r"fc.\1"),
+            (rf"{norm}\.(.*)", r"norm.\1"),
+            (rf"(?!({other}|head)\.).*", None),  # a norm in the other place is another network
+        ]
         self.norm = nn.LayerNorm(in_channels, eps=1e-6)
 
     def forward(self, outputs) -> Tensor:
@@ -73,6 +89,59 @@ class ViTClassifier(_Classifier):
         return self.fc(self.norm(outputs.tokens[:, 0]))
 
 
+class _TimmClassifier(BaseModule):
+    """What timm's network does after its last block, under its own names.
+
+    Args:
+        num_classes: Number of classes.
+        model_name: timm's name, the tower's.
+        model_args: That model's arguments, e.g. `dict(global_pool='avg')`.
+        init_cfg: `dict(type='robustnet_mm.PretrainedTower', checkpoint=...)`.
+    """
+
+    def __init__(self, num_classes: int, model_name: str, model_args=None, init_cfg=None):
+        super().__init__(init_cfg)
+        self.model_name = model_name
+        self.model = self._make({**(model_args or {}), "num_classes": num_classes})
+        names = "|".join(re.escape(name.split(".")[0]) for name in self.model.state_dict())
+        self.published_keys = [(rf"({names})(\..*)?", r"model.\g<0>"), (r".*", None)]
+
+    def init_weights(self):
+        carry_out_init_cfg(self)
+
+
+class TimmCNNClassifier(_TimmClassifier):
+    """Last map (N, C, H, W) -> logits (N, num_classes), as timm's CNN of that name makes them."""
+
+    weights_kind = "cnn_head"
+
+    def _make(self, args: dict) -> nn.Module:
+        model, (stem, holders) = create_cnn(self.model_name, args)
+        self.layouts = layouts_of(model)
+        return empty_trunk(model, (*stem, *holders))
+
+    def forward(self, outputs) -> Tensor:
+        return self.model.forward_head(self.model.forward_features(outputs.maps[-1]))
+
+
+class TimmViTClassifier(_TimmClassifier):
+    """Tokens (N, P + h*w, D) -> logits (N, num_classes), as timm's ViT of that name makes them."""
+
+    weights_kind = "vit_head"
+    layouts = ("ViT",)
+
+    def _make(self, args: dict) -> nn.Module:
+        model = create_vit(self.model_name, {**args, "depth": 1})  # its blocks are not kept
+        for name in [n for n, _ in model.named_children() if n not in HEAD_PARTS]:
+            delattr(model, name)
+        for name in [n for n, _ in model.named_parameters(recurse=False)]:
+            delattr(model, name)
+        return model
+
+    def forward(self, outputs) -> Tensor:
+        return self.model.forward_head(self.model.norm(outputs.tokens))
+
+
 @MODELS.register_module()
 class TwoTowerHead(BaseModule):
     """Head of mmpretrain's `ImageClassifier` for a backbone that gives `TowerOutputs`.
@@ -82,8 +151,10 @@ class TwoTowerHead(BaseModule):
 
     Args:
         num_classes: Number of classes.
-        cnn: Arguments of `CNNClassifier`: `dict(in_channels=...)`.
-        vit: Arguments of `ViTClassifier`: `dict(in_channels=..., pool=...)`.
+        cnn: Arguments of `CNNClassifier`: `dict(in_channels=...)`; or, for the head of a CNN of
+            timm, of `TimmCNNClassifier`: `dict(model_name=...)`.
+        vit: Arguments of `ViTClassifier`: `dict(in_channels=..., pool=...)`; or, for the head of
+            a ViT of timm, of `TimmViTClassifier`: `dict(model_name=...)`.
         loss: Config of the loss of each head.
         loss_weights: Weights of the CNN's and the ViT's loss in their mean.
         init_cfg: As in mmengine; the two classifiers take their own.
@@ -100,8 +171,10 @@ class TwoTowerHead(BaseModule):
     ):
         super().__init__(init_cfg)
         self.num_classes = num_classes
-        self.cnn = CNNClassifier(num_classes=num_classes, **cnn)
-        self.vit = ViTClassifier(num_classes=num_classes, **vit)
+        cnn_type = TimmCNNClassifier if "model_name" in cnn else CNNClassifier
+        vit_type = TimmViTClassifier if "model_name" in vit else ViTClassifier
+        self.cnn = cnn_type(num_classes=num_classes, **cnn)
+        self.vit = vit_type(num_classes=num_classes, **vit)
         self.loss_module = MODELS.build(loss or dict(type="mmpretrain.CrossEntropyLoss"))
         if min(loss_weights) < 0 or sum(loss_weights) <= 0:
             raise ValueError(f"loss_weights must be >= 0 with a sum > 0, got {loss_weights}")
@@ -144,12 +217,12 @@ class TwoTowerHead(BaseModule):
 
     def _load_from_state_dict(self, state_dict, prefix, *args):
         """A checkpoint of other classes keeps all but its linear layers, and says so."""
-        for name in ("cnn.fc", "vit.fc"):
-            found = state_dict.get(f"{prefix}{name}.weight")
-            if found is not None and len(found) != self.num_classes:
+        for name, own in self.state_dict().items():
+            found = state_dict.get(prefix + name)
+            if found is not None and len(found) != len(own) and found.shape[1:] == own.shape[1:]:
                 print_log(
-                    f"{prefix}{name} has {len(found)} classes in the checkpoint and "
-                    f"{self.num_classes} here: it keeps its fresh initialisation",
+                    f"{prefix}{name} has {len(found)} classes in the checkpoint and {len(own)} "
+                    "here: it keeps its fresh initialisation",
                     logger="current",
                     level=logging.WARNING,
                 )

@@ -19,16 +19,25 @@ class TowerNeck(BaseModule):
     Args:
         in_channels: Channels of the backbone's maps (`RobustNet.out_channels`).
         embed_dims: Token width D (`RobustNet.embed_dims`).
+        num_levels: Levels of the result. Where the CNN stops early (at stride 16, say), those that
+            are missing at its end are made by 2x2 max pooling; by default as many as it has.
         start_level: First level that gets the ViT's map; the finer ones pass as they are. Give
             it the value of the host's neck where that starts higher (RetinaNet: 1).
         gate: 'zero', or None for no gate.
         init_cfg: As in mmengine.
+
+    Attributes:
+        out_channels: Channels of the result: `in_channels` of the host's neck.
+
+    Raises:
+        ValueError: `num_levels` is smaller than the number of levels that come in.
     """
 
     def __init__(
         self,
         in_channels: tuple[int, ...],
         embed_dims: int,
+        num_levels: int | None = None,
         start_level: int = 0,
         gate: str | None = "zero",
         init_cfg=None,
@@ -37,7 +46,14 @@ class TowerNeck(BaseModule):
         self.in_channels = tuple(in_channels)
         self.norm = nn.LayerNorm(embed_dims, eps=1e-6)
         self.start_level = start_level
-        used = self.in_channels[start_level:]
+        missing = (num_levels or len(self.in_channels)) - len(self.in_channels)
+        if missing < 0:
+            raise ValueError(
+                f"num_levels must be at least the {len(self.in_channels)} levels of in_channels, "
+                f"got {num_levels}: set start_level here and in the host's neck"
+            )
+        self.out_channels = self.in_channels + self.in_channels[-1:] * missing
+        used = self.out_channels[start_level:]
         self.convs = nn.ModuleList(nn.Conv2d(embed_dims, c, kernel_size=1) for c in used)
         self.gates = nn.ModuleList(make_gate(gate, c, dim=1) for c in used)
 
@@ -58,6 +74,9 @@ class TowerNeck(BaseModule):
                 f"in_channels of TowerNeck must be those of the backbone's maps, {channels}, "
                 f"got {self.in_channels}: set it to the backbone's out_channels"
             )
+        maps = list(maps)
+        while len(maps) < len(self.out_channels):
+            maps.append(F.max_pool2d(maps[-1], kernel_size=2, ceil_mode=True))
         patches = self.norm(tokens[:, -grid[0] * grid[1] :])
         vit_map = patches.transpose(1, 2).unflatten(2, grid)  # (N, h*w, D) -> (N, D, h, w)
         merged = [feat.contiguous() for feat in maps[: self.start_level]]

@@ -21,11 +21,11 @@ from .weave import pair_blocks
 
 # arch -> (arch of the CNN tower, model_name of the ViT tower in timm, its model_args)
 VARIANTS = {
-    "nano": ("nano", "vit_tiny_patch16_224", dict(depth=4, embed_dim=96, num_heads=3)),
-    "tiny-patch16": ("conformer_tiny", "vit_tiny_patch16_224", None),
-    "small-patch16": ("conformer_small", "vit_base_patch16_224", None),  # the paper's RN-small
-    "large-patch16": ("conformer_base", "vit_large_patch16_224", None),  # the paper's RN-large
-    "base-patch14": ("conformer_base", "vit_huge_patch14_224", None),  # the paper's RN-base
+    "nano": ("nano", "deit_tiny_patch16_224", dict(depth=4, embed_dim=96, num_heads=3)),
+    "tiny-patch16": ("conformer_tiny", "deit_tiny_patch16_224", None),
+    "small-patch16": ("conformer_small", "vit_base_patch16_224.mae", None),  # the paper's RN-small
+    "large-patch16": ("conformer_base", "vit_large_patch16_224.mae", None),  # the paper's RN-large
+    "base-patch14": ("conformer_base", "vit_huge_patch14_224.mae", None),  # the paper's RN-base
 }
 
 
@@ -49,6 +49,8 @@ class RobustNet(BaseModule):
         direction: 'both', 'cnn_to_vit', 'vit_to_cnn', or 'none' for two towers that do not
             interact (the ensemble control).
         gate: 'zero' for an exact start, None for the original's ungated units.
+        data_norm: `dict(mean=..., std=...)` in pixel values 0..255: what the data preprocessor
+            did, ImageNet's by default. Each tower converts to what its weights were trained with.
         out_type: 'towers' gives `TowerOutputs`; 'pyramid' gives the tuple of CNN maps, for any
             neck of the hosts, and drops the transformer blocks that cannot reach them.
         init_cfg: `dict(type='robustnet_mm.PretrainedTower', checkpoint=..., prefix='backbone.')`
@@ -64,7 +66,7 @@ class RobustNet(BaseModule):
         ValueError: Unknown name, or settings that leave a tower without use.
     """
 
-    weights_kind = None  # its own keys
+    weights_kind = "network"
 
     def __init__(
         self,
@@ -74,6 +76,7 @@ class RobustNet(BaseModule):
         weave: str | list = "paper",
         direction: str = "both",
         gate: str | None = "zero",
+        data_norm: dict | None = None,
         out_type: str = "towers",
         init_cfg=None,
     ):
@@ -81,7 +84,10 @@ class RobustNet(BaseModule):
         _check_choice("direction", direction, DIRECTIONS)
         _check_choice("out_type", out_type, ("towers", "pyramid"))
         cnn, vit = _tower_configs(arch, cnn, vit)
-        self.cnn, self.vit = _build_tower("cnn", cnn), _build_tower("vit", vit)
+        self.cnn, self.vit = (
+            _build_tower(name, {"data_norm": data_norm, **cfg})
+            for name, cfg in (("cnn", cnn), ("vit", vit))
+        )
         self.out_type = out_type
         self.out_channels, self.out_strides = self.cnn.out_channels, self.cnn.out_strides
         self.embed_dims = self.vit.embed_dims
@@ -101,13 +107,13 @@ class RobustNet(BaseModule):
 
     def _make_fiu(self, u: int, direction: str, gate: str | None) -> FIU:
         squeezed, guided = self.cnn.blocks[u], self.cnn.blocks[u + 1]
-        widths = (squeezed.detail_channels, guided.detail_channels, self.embed_dims)
+        widths = (squeezed.detail_channels, guided.guide_channels, self.embed_dims)
         return FIU(*widths, direction, gate)
 
     def forward(self, images: Tensor) -> TowerOutputs | tuple[Tensor, ...]:
         """The weave: (N, 3, H, W) -> `TowerOutputs`, or the maps for out_type='pyramid'."""
         feat = self.cnn.stem(images)
-        tokens, grid = self.vit.embed(images)
+        tokens, grid, positions = self.vit.embed(images)
         exchange_after = {
             u: (v, fiu) for (u, v), fiu in zip(self.exchanges, self.fius, strict=True)
         }
@@ -117,20 +123,20 @@ class RobustNet(BaseModule):
             guide = None
             if u in exchange_after:
                 v, fiu = exchange_after[u]
-                tokens = self._run_vit(tokens, done, v)
+                tokens = self._run_vit(tokens, positions, done, v)
                 tokens = fiu.into_tokens(tokens, detail, grid)
-                tokens = self.vit.run(v, tokens)
+                tokens = self.vit.run(v, tokens, positions)
                 guide, done = fiu.guide(tokens, grid), v + 1
             if u in self.cnn.level_ends:
                 maps.append(feat)
-        tokens = self._run_vit(tokens, done, len(self.vit.blocks))
+        tokens = self._run_vit(tokens, positions, done, len(self.vit.blocks))
         outputs = TowerOutputs(tuple(maps), tokens, grid)
         return outputs.maps if self.out_type == "pyramid" else outputs
 
-    def _run_vit(self, tokens: Tensor, start: int, stop: int) -> Tensor:
+    def _run_vit(self, tokens: Tensor, positions, start: int, stop: int) -> Tensor:
         """Transformer blocks between two exchanges, which run alone."""
         for v in range(start, stop):
-            tokens = self.vit.run(v, tokens)
+            tokens = self.vit.run(v, tokens, positions)
         return tokens
 
     def init_weights(self):

@@ -1,13 +1,19 @@
-"""The residual blocks of the CNN tower and the shapes of the published networks made of them.
+"""ConvTower: residual CNNs, block by block, in the shapes of the published networks.
 
 A block is called as `(feat, guide) -> (feat, detail)`: `guide` is what the ViT says, added before
 the block's spatial convolution; `detail` is that convolution's activated output.
 """
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from robustnet_mm.key_tables import conformer_keys, resnet_keys
+from robustnet_mm.registry import MODELS
+
+from .towers import Tower
 
 
 def add_guide(x: Tensor, guide: Tensor | None) -> Tensor:
@@ -26,7 +32,7 @@ class Bottleneck(nn.Module):
     def __init__(self, channels: tuple[int, int, int], stride=1, project=False, groups=1, eps=1e-5):
         super().__init__()
         inner, mid, outer = channels
-        self.detail_channels = mid
+        self.guide_channels = self.detail_channels = mid
         self.conv1 = nn.Conv2d(inner, mid, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(mid, eps=eps)
         self.conv2 = nn.Conv2d(mid, mid, 3, stride, padding=1, groups=groups, bias=False)
@@ -57,7 +63,7 @@ class BasicBlock(nn.Module):
     def __init__(self, channels: tuple[int, int, int], stride=1, project=False, groups=1, eps=1e-5):
         super().__init__()
         inner, mid, outer = channels
-        self.detail_channels = outer
+        self.guide_channels = self.detail_channels = outer
         self.conv1 = nn.Conv2d(inner, mid, 3, stride, padding=1, groups=groups, bias=False)
         self.bn1 = nn.BatchNorm2d(mid, eps=eps)
         self.conv2 = nn.Conv2d(mid, outer, 3, padding=1, groups=groups, bias=False)
@@ -127,3 +133,80 @@ CONV_ARCHS = {
     "conformer_small": _conformer(256),
     "conformer_base": _conformer(384),
 }
+
+
+@MODELS.register_module()
+class ConvTower(Tower):
+    """A residual CNN as a flat list of blocks; also a backbone of its own (a CNN control).
+
+    Args:
+        arch: A row of `CONV_ARCHS`: 'resnet18' .. 'resnext101_32x8d', 'conformer_small', ...
+        kwargs: See `Tower`; a stage is a level of the pyramid.
+
+    Attributes:
+        out_channels: Channels of the pyramid's maps.
+        out_strides: Their strides in pixels: (4, 8, 16, 32).
+        level_ends: The block that ends each level.
+
+    Raises:
+        ValueError: Unknown `arch`, or `frozen_stages` out of range.
+    """
+
+    weights_kind = "cnn"
+
+    def __init__(self, arch: str, **kwargs):
+        super().__init__(**kwargs)
+        if arch not in CONV_ARCHS:
+            close = get_close_matches(str(arch), CONV_ARCHS, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise ValueError(
+                f"arch of ConvTower must be one of {', '.join(CONV_ARCHS)}, got {arch!r}{hint} "
+                "(other CNNs: TimmCNNTower)"
+            )
+        spec = CONV_ARCHS[arch]
+        self.conv1 = nn.Conv2d(3, spec.stem, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(spec.stem, eps=spec.eps)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        self.blocks = nn.ModuleList()
+        self.level_ends, self.out_strides, inner, stride_so_far = [], [], spec.stem, 4
+        for stage, outer in enumerate(spec.channels):
+            for stride in spec.strides(stage):
+                always = spec.conformer and len(self.blocks) == 0
+                project = stride != 1 or (inner != outer) or always
+                widths = (inner, int(outer * spec.mid_ratio), outer)
+                self.blocks.append(spec.block(widths, stride, project, spec.groups, spec.eps))
+                inner, stride_so_far = outer, stride_so_far * stride
+            self.level_ends.append(len(self.blocks) - 1)
+            self.out_strides.append(stride_so_far)
+        self.out_channels, self.out_strides = tuple(spec.channels), tuple(self.out_strides)
+        self.layouts = ("Conformer",) if spec.conformer else ("ResNet",)
+        self.published_keys = conformer_keys() if spec.conformer else resnet_keys(spec.depths)
+        self._init_random()
+        self._freeze()
+
+    def _init_random(self):
+        """Each residual block starts as its shortcut: sane maps even with untrained statistics."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        for block in self.blocks:
+            nn.init.zeros_(block.last_norm.weight)
+
+    def _stages(self):
+        starts = [0, *(end + 1 for end in self.level_ends)]
+        levels = [list(self.blocks[a:b]) for a, b in zip(starts, starts[1:], strict=False)]
+        return [[self.conv1, self.bn1], *levels]
+
+    def stem(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) -> (N, 64, H/4, W/4)"""
+        return self.maxpool(self.relu(self.bn1(self.conv1(self.normalize(images)))))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """The CNN alone: (N, 3, H, W) -> the pyramid's maps, finest first."""
+        feat, maps = self.stem(images), []
+        for index in range(len(self.blocks)):
+            feat, _ = self.run(index, feat)
+            if index in self.level_ends:
+                maps.append(feat)
+        return tuple(maps)

@@ -1,0 +1,274 @@
+"""Any CNN of timm as a tower: the same modules, the same keys, reached from inside.
+
+The guide must be added before a block's spatial convolution and the detail is that convolution's
+activated output. timm's blocks keep both to themselves, so two hooks per block reach them; the
+forward passes stay timm's own.
+"""
+
+import logging
+
+import torch
+from mmengine.logging import print_log
+from timm.models import _efficientnet_blocks, byobnet, convnext, regnet, resnet
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from robustnet_mm.registry import MODELS
+
+from .conv_tower import add_guide
+from .towers import Tower, create_timm_model, frozen_statistics, norm_of
+
+# timm's network -> (what runs before the first block, what holds the blocks)
+_TRUNKS = {
+    "ResNet": (("conv1", "bn1", "act1", "maxpool"), ("layer1", "layer2", "layer3", "layer4")),
+    "RegNet": (("stem",), ("s1", "s2", "s3", "s4")),
+    "EfficientNet": (("conv_stem", "bn1"), ("blocks",)),
+    "MobileNetV3": (("conv_stem", "bn1"), ("blocks",)),
+    "SENet": (("layer0", "pool0"), ("layer1", "layer2", "layer3", "layer4")),
+}
+_OTHER_TRUNK = (("stem",), ("stages",))  # ConvNeXt and many more
+
+# timm's block -> (its spatial convolution, the module whose output is that one's, activated)
+_INSIDES = {
+    resnet.BasicBlock: ("conv2", "act2"),
+    resnet.Bottleneck: ("conv2", "act2"),
+    regnet.Bottleneck: ("conv2", "conv2"),
+    regnet.PreBottleneck: ("conv2", "norm3"),
+    byobnet.BottleneckBlock: ("conv2_kxk", "conv2_kxk"),
+    convnext.ConvNeXtBlock: ("conv_dw", "conv_dw"),  # has no activation of its own
+    _efficientnet_blocks.ConvBnAct: ("conv", "bn1"),
+    _efficientnet_blocks.DepthwiseSeparableConv: ("conv_dw", "bn1"),
+    _efficientnet_blocks.InvertedResidual: ("conv_dw", "bn2"),
+    _efficientnet_blocks.EdgeResidual: ("conv_exp", "bn1"),
+}
+_WORKING = (
+    "ResNet, ResNeXt, Wide-ResNet, SE- and ECA-ResNet, RegNet, ConvNeXt(V2), MobileNetV2/V3 and "
+    "EfficientNet(V2), or any network of timm with a stem and stages"
+)
+_LEVEL_STRIDES = (4, 8, 16, 32, 64)
+
+
+class TimmBlock(nn.Module):
+    """A block of timm, called as `(feat, guide) -> (feat, detail)`.
+
+    Args:
+        parts: What runs, in order: the block, or a downsampling layer and the block.
+        spatial: The convolution before which the guide is added; None where the inside cannot be
+            reached: then the guide is added at the input, and the detail is the output.
+        activated: The module whose output is the detail.
+    """
+
+    def __init__(self, parts: list[nn.Module], spatial: nn.Module | None, activated: nn.Module):
+        super().__init__()
+        self.body = parts[0] if len(parts) == 1 else nn.Sequential(*parts)
+        self.reaches_inside = spatial is not None
+        self.guide_channels = self.detail_channels = None  # of a closed block: set by its tower
+        self._guide = self._detail = None
+        if self.reaches_inside:
+            conv = getattr(spatial, "conv", spatial)
+            self.guide_channels, self.detail_channels = conv.in_channels, conv.out_channels
+            # bound methods, so that a deep copy calls its own block
+            spatial.register_forward_pre_hook(self._add_guide)
+            activated.register_forward_hook(self._keep_detail)
+
+    def _add_guide(self, module, args):
+        return (add_guide(args[0], self._guide), *args[1:])
+
+    def _keep_detail(self, module, args, output):
+        self._detail = output
+
+    def forward(self, feat: Tensor, guide: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(N, C, H, W), (N, Cg, h, w) -> (N, C', H', W'), (N, Cd, H'', W'')"""
+        if not self.reaches_inside:
+            feat = self.body(add_guide(feat, guide))
+            return feat, feat
+        self._guide = guide
+        feat = self.body(feat)
+        detail, self._guide, self._detail = self._detail, None, None
+        return feat, detail
+
+
+@MODELS.register_module()
+class TimmCNNTower(Tower):
+    """A CNN of timm by name; also a backbone of its own (a CNN control).
+
+    Reaches the spatial convolution inside each block of ResNet, ResNeXt, Wide-ResNet, SE/ECA
+    variants, RegNet, ConvNeXt(V2), MobileNetV2/V3 and EfficientNet(V2). Any other network of timm
+    with a stem and stages exchanges at its blocks' borders, and says so once. What timm does after
+    its last block belongs to `TimmCNNClassifier`.
+
+    Args:
+        model_name: timm's name, with or without a tag: 'convnext_tiny.fb_in1k'.
+        model_args: Arguments of that model, e.g. `dict(drop_path_rate=0.1, output_stride=16)`.
+        kwargs: See `Tower`; a stage is a level of the pyramid.
+
+    Attributes:
+        out_channels: Channels of the pyramid's maps.
+        out_strides: Their strides in pixels: 4, 8, 16, 32 where the network goes that far.
+        level_ends: The block that ends each level.
+
+    Raises:
+        ValueError: Unknown name, a network that has no stages or whose maps are not
+            (N, C, H, W), or `frozen_stages` out of range.
+    """
+
+    weights_kind = "cnn"
+
+    def __init__(self, model_name: str, model_args: dict | None = None, **kwargs):
+        model, layout = create_cnn(model_name, model_args)
+        kwargs["input_norm"] = kwargs.get("input_norm") or norm_of(model)
+        super().__init__(**kwargs)
+        self.model_name = model_name
+        self.layouts = layouts_of(model)
+        stem, holders = layout
+        self.stem_names = stem
+        kept = (*stem, *holders)
+        rest = [name for name, _ in model.named_children() if name not in kept]
+        self.published_keys = [(rf"({'|'.join(kept)})(\..*)?", r"model.\g<0>")]
+        self.published_keys += [(rf"({'|'.join(rest)})(\..*)?", None)] if rest else []
+        self.model = nn.Module()
+        for name in kept:
+            self.model.add_module(name, getattr(model, name))
+        # no ModuleList: the blocks are registered in `model`, under timm's own names
+        self.blocks = _make_blocks([getattr(model, name) for name in holders])
+        self._block_names = self._find_block_names()
+        self._measure(model, kept)
+        self._say_where_it_exchanges()
+        self._freeze()
+
+    @torch.no_grad()
+    def _measure(self, model: nn.Module, trunk: tuple[str, ...]):
+        """Run two images, learn all shapes, and compare the end with timm's own features.
+
+        The norms take the statistics of these images, so that random weights do not overflow.
+        """
+        images = torch.linspace(-2, 2, 2 * 3 * 64 * 64).view(2, 3, 64, 64).sin()
+        model.eval()
+        for module in model.modules():
+            module.train(isinstance(module, _BatchNorm))
+        try:
+            with frozen_statistics(model):
+                expected = model.forward_features(images)
+                feat, strides, channels = self._run_stem(images), [], []
+                for block in self.blocks:
+                    entering, (feat, _) = feat.size(1), block(feat)
+                    if not block.reaches_inside:
+                        block.guide_channels, block.detail_channels = entering, feat.size(1)
+                    strides.append(64 // feat.size(-1))
+                    channels.append(feat.size(1))
+                found = empty_trunk(model, trunk).forward_features(feat)
+            same = feat.ndim == 4 and torch.equal(found, expected)
+        except (RuntimeError, TypeError, ValueError, AttributeError, AssertionError) as error:
+            raise ValueError(
+                f"{self.model_name!r} cannot be followed block by block ({error}): take {_WORKING}"
+            ) from error
+        self.model.train()
+        if not same:
+            raise ValueError(
+                f"{self.model_name!r} does more than its stem and stages, so its blocks alone do "
+                f"not give its features: take {_WORKING}"
+            )
+        last = len(self.blocks) - 1
+        ends = [u for u, s in enumerate(strides) if u == last or strides[u + 1] != s]
+        self.level_ends = [u for u in ends if strides[u] in _LEVEL_STRIDES]
+        self.out_channels = tuple(channels[u] for u in self.level_ends)
+        self.out_strides = tuple(strides[u] for u in self.level_ends)
+
+    def _say_where_it_exchanges(self):
+        closed = sum(not block.reaches_inside for block in self.blocks)
+        if closed:
+            print_log(
+                f"TimmCNNTower: {closed} of {len(self.blocks)} blocks of {self.model_name} cannot "
+                "be reached inside; they exchange at their borders",
+                logger="current",
+                level=logging.WARNING,
+            )
+
+    def _stages(self):
+        starts = [0, *(end + 1 for end in self.level_ends)]
+        levels = [self.blocks[a:b] for a, b in zip(starts, starts[1:], strict=False)]
+        return [[getattr(self.model, name) for name in self.stem_names], *levels]
+
+    def _depth(self, name: str) -> int:
+        for index, names in enumerate(self._block_names):
+            if name.startswith(names):
+                return index + 1
+        return 0
+
+    def _find_block_names(self) -> list[tuple[str, ...]]:
+        """Where each block's modules stand in timm's network: ('layer1.0.',)."""
+        named = {id(module): name for name, module in self.model.named_modules()}
+        return [
+            tuple(f"{named[id(m)]}." for m in block.modules() if id(m) in named)
+            for block in self.blocks
+        ]
+
+    def stem(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) -> what the first block reads"""
+        return self._run_stem(self.normalize(images))
+
+    def _run_stem(self, feat: Tensor) -> Tensor:
+        for name in self.stem_names:
+            feat = getattr(self.model, name)(feat)
+        return feat
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """The CNN alone: (N, 3, H, W) -> the pyramid's maps, finest first."""
+        feat, maps = self.stem(images), []
+        for index in range(len(self.blocks)):
+            feat, _ = self.run(index, feat)
+            if index in self.level_ends:
+                maps.append(feat)
+        return tuple(maps)
+
+
+def create_cnn(model_name: str, model_args: dict | None) -> tuple[nn.Module, tuple]:
+    """timm's whole network, and the names of its stem and of what holds its blocks.
+
+    Raises:
+        ValueError: Unknown name, or a network without stages.
+    """
+    model = create_timm_model(model_name, "*", **(model_args or {}))
+    trunk = _TRUNKS.get(type(model).__name__, _OTHER_TRUNK)
+    if not all(isinstance(getattr(model, n, None), nn.Module) for n in sum(trunk, ())):
+        plain_vit = type(model).__name__ in ("VisionTransformer", "Eva", "Beit")
+        hint = "it is a ViT: name it in ViTTower" if plain_vit else ""
+        raise ValueError(
+            f"TimmCNNTower needs a CNN with a stem and stages, which {model_name!r} (a "
+            f"{type(model).__name__}) has not: {hint or 'take ' + _WORKING}"
+        )
+    return model, trunk
+
+
+def layouts_of(model: nn.Module) -> tuple[str, ...]:
+    """Whose names the model's keys are, in the words of the key tables."""
+    name = type(model).__name__
+    return ("EfficientNet",) if name == "MobileNetV3" else (name,)  # built of the same blocks
+
+
+def empty_trunk(model: nn.Module, trunk: tuple[str, ...]) -> nn.Module:
+    """What timm does after the last block: the model with a trunk that passes its input on."""
+    for name in trunk:
+        setattr(model, name, nn.Sequential())
+    return model
+
+
+def _make_blocks(holders: list[nn.Module]) -> list[TimmBlock]:
+    """The network's blocks in order, flat."""
+    blocks = []
+    for part in holders:
+        for lead, body in _flatten(part):
+            spatial, activated = _INSIDES.get(type(body), (None, None))
+            spatial, activated = (n and getattr(body, n) for n in (spatial, activated))
+            blocks.append(TimmBlock([*lead, body], spatial, activated))
+    return blocks
+
+
+def _flatten(part: nn.Module) -> list[tuple[list[nn.Module], nn.Module]]:
+    """(what runs just before, block) for each block in a stage, or in a row of stages."""
+    if isinstance(part, convnext.ConvNeXtStage):
+        first, *others = part.blocks
+        return [([part.downsample], first), *(([], block) for block in others)]
+    if isinstance(part, (nn.Sequential, regnet.RegStage)):
+        return [found for child in part.children() for found in _flatten(child)]
+    return [([], part)]

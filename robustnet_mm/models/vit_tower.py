@@ -1,0 +1,198 @@
+"""ViTTower: a plain ViT of timm as a tower, at any image size."""
+
+from math import ceil
+
+import timm
+import torch
+from timm.layers import PatchEmbed, resize_rel_pos_bias_table
+from timm.models import beit
+from timm.models.deit import VisionTransformerDistilled
+from timm.models.eva import Eva
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from robustnet_mm.registry import MODELS
+
+from .towers import Tower, create_timm_model, norm_of
+
+# what timm does after the last block, which belongs to `TimmViTClassifier`
+HEAD_PARTS = ("norm", "attn_pool", "fc_norm", "head_drop", "head", "head_dist")
+# of a file: also what networks keep for their pretraining
+_HEAD_KEYS = rf"({'|'.join(HEAD_PARTS)}|decoder_\w+|mask_token|lm_head)(\..*)?"
+_TAKEN = (VisionTransformer, VisionTransformerDistilled, Eva, beit.Beit)
+_WORKING = (
+    "choose a ViT, DeiT, MAE, DINO, DINOv2, DINOv3, EVA-02, CLIP, SigLIP or BEiT of timm, such as "
+    "'vit_base_patch14_dinov2' or 'deit_tiny_patch16_224'"
+)
+
+
+class _AnyGridAttention(beit.Attention):
+    """BEiT's attention, its table of relative positions resized to the grid of the image."""
+
+    grid: tuple[int, int]
+
+    def _get_rel_pos_bias(self) -> Tensor:
+        if self.grid == tuple(self.window_size):
+            return super()._get_rel_pos_bias()
+        return _bias(self.relative_position_bias_table, tuple(self.window_size), self.grid)[None]
+
+
+def _bias(table: Tensor, old: tuple[int, int], grid: tuple[int, int]) -> Tensor:
+    """Table of relative positions on one grid -> (heads, 1 + h*w, 1 + h*w) on another."""
+    shape = ((2 * grid[0] - 1) * (2 * grid[1] - 1) + 3, table.size(1))
+    table = resize_rel_pos_bias_table(table, grid, shape, old)
+    index = beit.gen_relative_position_index(grid, device=table.device)
+    return table[index].permute(2, 0, 1).contiguous()  # (1 + h*w, 1 + h*w, heads) -> heads first
+
+
+@MODELS.register_module()
+class ViTTower(Tower):
+    """A plain ViT of timm by name, at any image size; its final norm and head belong to heads.
+
+    Takes ViT, DeiT, DeiT III, AugReg, MAE, DINO, DINOv2 (with and without registers), DINOv3,
+    EVA and EVA-02, the image towers of CLIP and SigLIP, BEiT and BEiT v2. Images are padded with
+    zeros to whole patches; position tables are resized to the grid, rotary tables are made for it.
+
+    Args:
+        model_name: timm's name, with or without a tag: 'vit_base_patch14_dinov2.lvd142m'.
+        model_args: Overrides of that model's own arguments, e.g. `dict(depth=4)`.
+        drop_path_rate: Stochastic depth of the last block, growing from 0 at the first.
+        kwargs: See `Tower`; a stage is a block.
+
+    Attributes:
+        embed_dims: Token width D.
+        patch_size: (height, width) of a patch in pixels.
+        num_prefix_tokens: Class and register tokens, which stand before the patch tokens.
+
+    Raises:
+        ValueError: Unknown name, or a model of timm that is no plain ViT.
+    """
+
+    weights_kind = "vit"
+    layouts = ("ViT",)
+
+    def __init__(
+        self,
+        model_name: str,
+        model_args: dict | None = None,
+        drop_path_rate: float = 0.0,
+        **kwargs,
+    ):
+        args = dict(num_classes=0, drop_path_rate=drop_path_rate)
+        model = create_vit(model_name, {**args, **(model_args or {})})
+        kwargs["input_norm"] = kwargs.get("input_norm") or norm_of(model)
+        super().__init__(**kwargs)
+        for name in HEAD_PARTS:
+            if hasattr(model, name):
+                setattr(model, name, nn.Identity())
+        self.model = model
+        self.model_name = model_name
+        self.embed_dims = model.embed_dim
+        self.patch_size = model.patch_embed.patch_size
+        self.num_prefix_tokens = model.num_prefix_tokens
+        self.published_keys = [(_HEAD_KEYS, None), (r".*", r"model.\g<0>")]
+        self._freeze()
+
+    @property
+    def blocks(self) -> nn.Module:
+        return self.model.blocks
+
+    def truncate(self, num_blocks: int):
+        """Keep the first `num_blocks` blocks, where nothing reads what the others make."""
+        total = len(self.blocks)
+        self.model.blocks = self.model.blocks[:num_blocks]
+        self.frozen_stages = min(self.frozen_stages, num_blocks)
+        self.dropped_keys = [f"model.blocks.{index}." for index in range(num_blocks, total)]
+
+    def _stages(self):
+        after = ("blocks", *HEAD_PARTS)
+        stem = [part for name, part in self.model.named_children() if name not in after]
+        tables = list(self.model.parameters(recurse=False))
+        return [stem + tables, *([block] for block in self.blocks)]
+
+    def embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int], Tensor | tuple | None]:
+        """Patch embedding: (N, 3, H, W) -> (N, P + h*w, D), the grid (h, w), and the positions.
+
+        Positions are what each block needs beside the tokens: the rotary table of Eva's networks,
+        the grid and the shared bias of BEiT, None for the others.
+
+        Raises:
+            ValueError: The image is smaller than one patch.
+        """
+        (height, width), (p, q) = images.shape[-2:], self.patch_size
+        if height < p or width < q:
+            raise ValueError(
+                f"an image must be at least one patch of {p} x {q} pixels, got {height} x {width}: "
+                "resize it, or choose a ViT with smaller patches"
+            )
+        model, grid, positions = self.model, (ceil(height / p), ceil(width / q)), None
+        tokens = model.patch_embed(self.normalize(images))
+        if isinstance(model, Eva):
+            tokens, positions = model._pos_embed(tokens)
+            return model.norm_pre(tokens), grid, positions
+        if isinstance(model, beit.Beit):
+            return self._embed_beit(tokens, grid), grid, (grid, self._shared_bias(grid))
+        tokens = model.patch_drop(model._pos_embed(tokens))
+        return model.norm_pre(tokens), grid, positions
+
+    def _embed_beit(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        model = self.model
+        tokens = torch.cat((model.cls_token.expand(tokens.size(0), -1, -1), tokens), dim=1)
+        if model.pos_embed is not None:
+            old = model.patch_embed.grid_size
+            tokens = tokens + timm.layers.resample_abs_pos_embed(model.pos_embed, grid, old)
+        return model.pos_drop(tokens)
+
+    def _shared_bias(self, grid: tuple[int, int]) -> Tensor | None:
+        shared = self.model.rel_pos_bias
+        if shared is None or grid == tuple(shared.window_size):
+            return shared and shared()
+        return _bias(shared.relative_position_bias_table, tuple(shared.window_size), grid)
+
+    def run(self, index: int, tokens: Tensor, positions: Tensor | tuple | None = None) -> Tensor:
+        """Run block `index`: (N, P + h*w, D) -> the same shape."""
+        if isinstance(self.model, Eva):
+            rope = positions[index] if self.model.rope_mixed else positions
+            return super().run(index, tokens, rope)
+        if isinstance(self.model, beit.Beit):
+            grid, shared = positions
+            self.blocks[index].attn.grid = grid
+            return super().run(index, tokens, shared)
+        return super().run(index, tokens)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """The ViT alone: (N, 3, H, W) -> tokens (N, P + h*w, D) before the final norm, grid."""
+        tokens, grid, positions = self.embed(images)
+        for index in range(len(self.blocks)):
+            tokens = self.run(index, tokens, positions)
+        return tokens, grid
+
+
+def create_vit(model_name: str, args: dict) -> nn.Module:
+    """A plain ViT of timm that takes images of any size.
+
+    Raises:
+        ValueError: Unknown name, or another kind of network.
+    """
+    arch = str(model_name).partition(".")[0]
+    known = timm.is_model(arch)
+    if not (known and timm.models.model_entrypoint(arch).__module__ == beit.__name__):
+        args = dict(dynamic_img_size=True, dynamic_img_pad=True, **args)
+    try:
+        model = create_timm_model(model_name, "vit_*", **args)
+    except ValueError as error:
+        if not known or "no weights with the tag" in str(error):
+            raise
+        raise ValueError(f"ViTTower takes plain ViTs of timm only ({error}): {_WORKING}") from error
+    kind, embed = type(model), type(getattr(model, "patch_embed", None))
+    if kind not in _TAKEN or embed is not PatchEmbed:  # hybrids embed by a CNN
+        raise ValueError(
+            f"ViTTower takes timm's plain ViTs only, {model_name!r} is a {kind.__name__} with "
+            f"{embed.__name__}: {_WORKING}"
+        )
+    if kind is beit.Beit:
+        model.patch_embed.strict_img_size, model.patch_embed.dynamic_img_pad = False, True
+        for block in model.blocks:
+            block.attn.__class__ = _AnyGridAttention  # the same weights, any grid
+            block.attn.grid = model.patch_embed.grid_size
+    return model
