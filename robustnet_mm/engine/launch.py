@@ -6,6 +6,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+import numpy as np
 import torch
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.logging import print_log
@@ -14,6 +15,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from robustnet_mm.datasets.checks import check_data
+from robustnet_mm.models.towers import IMAGENET_NORM
 from robustnet_mm.weight_files import find_state_dict, read_checkpoint, some
 
 
@@ -60,6 +62,7 @@ def build_runner(cfg: Config, splits: tuple[str, ...]) -> Runner:
     """
     if "train" in splits:
         _check_amp(cfg)
+    _check_normalization(cfg)
     check_data(cfg, splits)
     start = _read_start(cfg)
     if cfg.launcher == "pytorch" and not torch.cuda.is_available():
@@ -77,6 +80,27 @@ def _check_amp(cfg: Config):
                 "optim_wrapper.type is AmpOptimWrapper (or --amp was given), which needs a GPU, "
                 "and none is visible: leave --amp out, or set optim_wrapper.type=OptimWrapper"
             )
+
+
+def _check_normalization(cfg: Config):
+    """`data_norm` of the backbone must say what the data preprocessor does."""
+    backbone = cfg.model.get("backbone", {})
+    if not str(backbone.get("type")).startswith("robustnet_mm."):
+        return
+    done = cfg.model.get("data_preprocessor") or cfg.get("data_preprocessor") or {}
+    stated = backbone.get("data_norm") or IMAGENET_NORM
+    for key, nothing in (("mean", 0.0), ("std", 1.0)):
+        values = [float(value) for value in done.get(key) or [nothing] * 3]
+        if not np.allclose(values, stated[key], atol=1e-2):
+            raise ValueError(
+                f"model.backbone.data_norm says {key}={list(stated[key])}, but data_preprocessor "
+                f"has {key}={values}: set both to what the images go through"
+            )
+    if not (done.get("bgr_to_rgb") or done.get("to_rgb")):
+        raise ValueError(
+            "data_preprocessor leaves the images in BGR and the towers read RGB: set "
+            "data_preprocessor.bgr_to_rgb=True (mmdet) or data_preprocessor.to_rgb=True"
+        )
 
 
 def _read_start(cfg: Config) -> dict | None:

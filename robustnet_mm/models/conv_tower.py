@@ -163,7 +163,7 @@ class ConvTower(Tower):
                 f"arch of ConvTower must be one of {', '.join(CONV_ARCHS)}, got {arch!r}{hint} "
                 "(other CNNs: TimmCNNTower)"
             )
-        spec = CONV_ARCHS[arch]
+        self.arch, spec = arch, CONV_ARCHS[arch]
         self.conv1 = nn.Conv2d(3, spec.stem, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(spec.stem, eps=spec.eps)
         self.relu = nn.ReLU(inplace=True)

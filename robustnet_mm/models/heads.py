@@ -219,7 +219,8 @@ class TwoTowerHead(BaseModule):
         """A checkpoint of other classes keeps all but its linear layers, and says so."""
         for name, own in self.state_dict().items():
             found = state_dict.get(prefix + name)
-            if found is not None and len(found) != len(own) and found.shape[1:] == own.shape[1:]:
+            other = found is not None and own.ndim == 2 and found.shape != own.shape
+            if other and found.shape[1:] == own.shape[1:]:
                 print_log(
                     f"{prefix}{name} has {len(found)} classes in the checkpoint and {len(own)} "
                     "here: it keeps its fresh initialisation",
