@@ -1,8 +1,4 @@
-"""Weights of published networks into the towers: state dict -> state dict, every key accounted for.
-
-The source of a file is recognised by its keys, the keys are renamed by a literal table, and a
-report is logged. What stays unexplained is an error, and nothing is loaded.
-"""
+"""Weights into the towers: all, with a report, or nothing and an error that names the keys."""
 
 import logging
 import re
@@ -11,29 +7,14 @@ from dataclasses import dataclass, field
 from mmengine.logging import print_log
 from mmengine.model.weight_init import initialize
 from timm.layers import resample_abs_pos_embed, resize_rel_pos_bias_table
-from torch import Tensor, bfloat16, cat, float16, nn
+from timm.models import get_pretrained_cfg, list_pretrained
+from torch import Tensor, bfloat16, float16, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from robustnet_mm.key_tables import SOURCES, Rows, Source, StateDict
+from robustnet_mm.conversion import OWN_SOURCE, convert, under_prefix
+from robustnet_mm.key_tables import StateDict
 from robustnet_mm.registry import WEIGHT_INITIALIZERS
 from robustnet_mm.weight_files import fetch_weights, find_state_dict, read_checkpoint, some
-
-# where a module of a given `weights_kind` stands in a classifier or a detector of this package
-_OWN_PREFIX = {
-    "network": "backbone.",
-    "cnn": "backbone.cnn.",
-    "vit": "backbone.vit.",
-    "cnn_head": "head.cnn.",
-    "vit_head": "head.vit.",
-}
-_OWN_SOURCE = "this package"
-# networks that no table covers, by a key of theirs
-_FOREIGN = (
-    (r"visual\.(conv1|trunk|transformer).*", "CLIP as OpenAI or OpenCLIP keep it"),
-    (r"(backbone\.)?(layers|stages)\.\d\.blocks\.\d\.attn\.(w_msa\.)?qkv\.weight", "a Swin"),
-    (r"features\.denseblock1.*", "a DenseNet"),
-    (r"features\.0\.bias", "a VGG or AlexNet"),
-)
 
 
 @dataclass
@@ -54,126 +35,6 @@ class LoadReport:
             if keys:
                 parts.append(f"{len(keys)} {name} ({some(keys)})")
         return ", ".join(parts)
-
-
-def find_source(weights: StateDict) -> Source | None:
-    """The first source whose key is there."""
-    for source in SOURCES:
-        if any(re.fullmatch(source.tell, key) for key in weights):
-            return source
-    return None
-
-
-def rename(weights: StateDict, rows: Rows) -> tuple[StateDict, list[str]]:
-    """Apply every row that matches, in order; what a row maps to None is left out, and named.
-
-    'key#0', 'key#1', 'key#2' become one 'key', concatenated: query, key and value.
-    """
-    renamed, unused = {}, []
-    for key, value in weights.items():
-        name = key
-        for pattern, target in rows:
-            if match := re.fullmatch(pattern, name):
-                name = match.expand(target) if target is not None else None
-                if name is None:
-                    unused.append(key)
-                    break
-        if name is not None:
-            renamed[name] = value
-    for part in sorted(name for name in renamed if "#" in name):
-        name, value = part.partition("#")[0], renamed.pop(part)
-        renamed[name] = cat([renamed[name], value]) if name in renamed else value
-    return renamed, unused
-
-
-def to_published_names(weights: StateDict) -> tuple[StateDict, list[str], Source | None]:
-    """A file's weights under timm's names (or the Conformer authors'), unused keys, the source."""
-    source = find_source(weights)
-    if source is None:
-        return weights, [], None
-    weights, unused = rename(weights, source.rename)
-    return (source.finish(weights) if source.finish else weights), unused, source
-
-
-def convert(weights: StateDict, module: nn.Module) -> tuple[StateDict, list[str], str]:
-    """A file's weights under the module's own names.
-
-    Args:
-        weights: State dict of a published network, or of a classifier or detector of this package.
-        module: A tower, one of its classifiers, or `RobustNet`.
-
-    Returns:
-        Renamed weights, keys that belong to other parts, and the source's name.
-
-    Raises:
-        ValueError: The source is not recognised, is another kind of network, or has norms that
-            differ from the module's.
-    """
-    prefix = _OWN_PREFIX[module.weights_kind]
-    if any(key.startswith(("backbone.cnn.", "backbone.vit.")) for key in weights):
-        return (*_under_prefix(weights, prefix), _OWN_SOURCE)
-    if module.weights_kind == "network":
-        return weights, [], _OWN_SOURCE
-    named, unused, source = to_published_names(weights)
-    if source is None or source.layout not in module.layouts:
-        own, elsewhere, _ = _place(weights, module.published_keys)
-        if hasattr(module, "model_name") and own.keys() >= module.state_dict().keys():
-            return own, elsewhere, "timm"
-        _refuse(weights, source, module)
-    eps = {part.eps for part in module.modules() if isinstance(part, _BatchNorm)}
-    if source.norm_eps and eps and eps != {source.norm_eps}:
-        raise ValueError(
-            f"{source.name} was trained with norms of eps {source.norm_eps}, this "
-            f"{type(module).__name__} has {eps.pop()}: add "
-            f"model_args=dict(bn_eps={source.norm_eps}) to it"
-        )
-    own, elsewhere, strange = _place(named, module.published_keys)
-    if strange:
-        raise ValueError(
-            f"{len(strange)} keys are not those of a {source.layout} for {type(module).__name__}: "
-            f"{some(strange)}; the file ({source.name}) is of another architecture, or pools in "
-            "another way: nothing was loaded"
-        )
-    return own, unused + elsewhere, source.name
-
-
-def _place(weights: StateDict, rows: Rows) -> tuple[StateDict, list[str], list[str]]:
-    """The module's own keys by the first row that matches, keys of other parts, strange keys."""
-    own, elsewhere, strange = {}, [], []
-    for key, value in weights.items():
-        matches = ((re.fullmatch(pattern, key), target) for pattern, target in rows)
-        match, target = next((pair for pair in matches if pair[0]), (None, None))
-        if match and target:
-            own[match.expand(target)] = value
-        else:
-            (elsewhere if match else strange).append(key)
-    return own, elsewhere, strange
-
-
-def _under_prefix(weights: StateDict, prefix: str) -> tuple[StateDict, list[str]]:
-    chosen = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
-    if not chosen:
-        present = sorted({key.split(".")[0] + "." for key in weights})
-        raise ValueError(
-            f"the file has no keys under prefix {prefix!r}; it has {', '.join(present)}"
-        )
-    return chosen, [key for key in weights if not key.startswith(prefix)]
-
-
-def _refuse(weights: StateDict, source: Source | None, module: nn.Module):
-    takes = f"{type(module).__name__} takes the weights of a {' or '.join(module.layouts)}"
-    if source:
-        raise ValueError(
-            f"the file is a {source.layout} ({source.name}), {takes}: nothing was loaded. "
-            "Name the file of that network, or another tower"
-        )
-    likely = [what for tell, what in _FOREIGN if any(re.fullmatch(tell, key) for key in weights)]
-    hint = f"It looks like {likely[0]}. " if likely else ""
-    known = ", ".join(dict.fromkeys(s.name for s in SOURCES if s.layout in module.layouts))
-    raise ValueError(
-        f"the source of the file is not recognised, {takes}: its keys are {some(weights)}. {hint}"
-        f"Known: {known}. For a part of another network give prefix="
-    )
 
 
 def load_into(
@@ -251,8 +112,9 @@ def _advice(found: dict[str, list[str]]) -> str:
     problems = found["missing"] + found["of another shape"]
     if not found["left over"] and all(re.fullmatch(classes, text) for text in problems):
         return (
-            "The file has no classifier of these classes: leave init_cfg away for a fresh one, or "
-            f"keep the rest by allow_missing=[{problems[0].rpartition('.')[0]!r}]"
+            "The file has no classifier of these classes: take a config of these classes, or for a "
+            "fresh classifier leave its init_cfg away, or keep its other weights by allow_missing="
+            f"[{problems[0].rpartition('.')[0]!r}]"
         )
     return "Check arch or model_name (and its model_args) against the file"
 
@@ -347,19 +209,21 @@ class PretrainedTower:
                 f"{type(module).__name__}: put it into model.backbone.init_cfg, or use load_from"
             )
         path = self.checkpoint or fetch_weights(self._model_name(module))
-        weights, source = find_state_dict(read_checkpoint(path)), _OWN_SOURCE
+        weights, source = find_state_dict(read_checkpoint(path)), OWN_SOURCE
         if self.prefix:
-            weights, unused = _under_prefix(weights, self.prefix)
+            weights, unused = under_prefix(weights, self.prefix)
         else:
             weights, unused, source = convert(weights, module)
         report = load_into(
-            module, weights, source, self.allow_missing, published=source != _OWN_SOURCE
+            module, weights, source, self.allow_missing, published=source != OWN_SOURCE
         )
-        report.unused += unused if source != _OWN_SOURCE else []
+        report.unused += unused if source != OWN_SOURCE else []
         level = logging.WARNING if report.reinitialised or report.missing else logging.INFO
         message = f"{type(module).__name__} from {path}: {report}"
         print_log(message, logger="current", level=level)
         _warn_of_folded_norms(module)
+        if self.checkpoint and source != OWN_SOURCE:
+            _warn_of_other_normalizations(module)
         return report
 
     def _model_name(self, module: nn.Module) -> str:
@@ -371,6 +235,22 @@ class PretrainedTower:
                 "pretrained='resnet50.a1_in1k', or the file, checkpoint='FILE'"
             )
         return module.model_name
+
+
+def _warn_of_other_normalizations(module: nn.Module):
+    """A name of timm's without a tag stands for weights of several normalisations."""
+    name = getattr(module, "model_name", ".")
+    if "." in name or getattr(module, "input_norm_given", True):
+        return
+    norms = {full: get_pretrained_cfg(full).mean for full in list_pretrained(f"{name}.*")}
+    if len(set(norms.values())) > 1:
+        print_log(
+            f"{name} reads images normalised with mean {module.input_norm['mean']}, but timm has "
+            f"weights of this name for other means ({some(norms)}): name the tag of the file's, or "
+            "set input_norm",
+            logger="current",
+            level=logging.WARNING,
+        )
 
 
 def _warn_of_folded_norms(module: nn.Module):

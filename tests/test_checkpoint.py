@@ -11,7 +11,15 @@ from mmengine.runner import save_checkpoint
 from safetensors.torch import save_file
 
 from robustnet_mm.checkpoint import PretrainedTower, load_into
-from robustnet_mm.models import ConvTower, RobustNet, TowerOutputs, TwoTowerHead, ViTTower
+from robustnet_mm.models import (
+    ConvTower,
+    RobustNet,
+    TimmCNNTower,
+    TowerOutputs,
+    TwoTowerHead,
+    ViTTower,
+)
+from robustnet_mm.models.towers import IMAGENET_NORM
 from robustnet_mm.weight_files import find_state_dict, read_checkpoint
 
 SMALL = dict(depth=3, embed_dim=48, num_heads=3)
@@ -180,9 +188,7 @@ def test_init_weights_of_the_towers_does_not_undo_the_loading(tmp_path):
 def test_another_number_of_classes_is_refused_unless_allowed_and_then_said(tmp_path, logged):
     torch.save(timm_vit().state_dict(), tmp_path / "vit.pth")
     head = small_head(classes=10)
-    message = (
-        r"fc.weight \(1000, 48\), here \(10, 48\).*leave init_cfg away for a fresh one, or keep"
-    )
+    message = r"fc.weight \(1000, 48\), here \(10, 48\).*leave its init_cfg away, or keep"
     assert_untouched(head.vit, tmp_path / "vit.pth", message)
     fresh = head.vit.fc.weight.clone()
     report = load(head.vit, tmp_path / "vit.pth", allow_missing=["fc"])
@@ -336,3 +342,140 @@ def test_deit_tinys_real_weights_give_its_logits_exactly_in_a_woven_network(real
     images = torch.randn(4, 3, 224, 224)
     with torch.no_grad():
         assert torch.equal(head(net(images))[1], theirs(images))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_file_in_half_precision_is_refused(tmp_path, dtype):
+    weights = {key: value.to(dtype) for key, value in timm_vit().state_dict().items()}
+    torch.save(weights, tmp_path / "vit.pth")
+    message = r"40 in half precision: .*lost digits: get the one in float32"
+    assert_untouched(ViTTower(VIT, SMALL), tmp_path / "vit.pth", message)
+
+
+def test_tables_of_a_published_square_grid_are_resized_also_to_one_of_the_same_length(tmp_path):
+    theirs = timm_vit()
+    torch.save(theirs.state_dict(), tmp_path / "vit.pth")
+    tower = ViTTower(VIT, SMALL | dict(img_size=(112, 448)))  # 7 x 28 patches, 196 as 14 x 14
+    report = load(tower, tmp_path / "vit.pth")
+    assert report.resized == ["model.pos_embed (1, 197, 48) -> (1, 197, 48)"]
+    assert not torch.allclose(tower.model.pos_embed, theirs.pos_embed)
+    torch.save(
+        {f"backbone.vit.{k}": v for k, v in tower.state_dict().items()}, tmp_path / "own.pth"
+    )
+    again = ViTTower(VIT, SMALL | dict(img_size=(112, 448)))
+    assert not load(again, tmp_path / "own.pth").resized  # ours is on its own grid
+    assert torch.equal(again.model.pos_embed, tower.model.pos_embed)
+
+
+def test_tables_of_relative_positions_are_resized(tmp_path):
+    name, args = "beitv2_base_patch16_224", dict(depth=1, embed_dim=48, num_heads=3)
+    theirs = timm.create_model(name, **args)
+    table = torch.nn.init.normal_(theirs.blocks[0].attn.relative_position_bias_table)
+    torch.save(theirs.state_dict(), tmp_path / "vit.pth")
+    tower = ViTTower(name, args | dict(img_size=96))
+    assert len(load(tower, tmp_path / "vit.pth").resized) == 1
+    theirs.set_input_size((96, 96))
+    own = tower.blocks[0].attn.relative_position_bias_table
+    assert own.shape != table.shape
+    assert torch.equal(own, theirs.blocks[0].attn.relative_position_bias_table)
+
+
+@pytest.mark.parametrize("eps, args", [(1e-5, {}), (1e-3, dict(bn_eps=1e-3))])
+def test_a_source_whose_norms_have_another_eps_is_refused(tmp_path, eps, args):
+    torch.save(torchvision.models.mobilenet_v3_small().state_dict(), tmp_path / "cnn.pth")
+    tower = TimmCNNTower("mobilenetv3_small_100", args)
+    if args:
+        assert load(tower, tmp_path / "cnn.pth").loaded
+    else:
+        message = r"norms of eps 0.001, this TimmCNNTower has 1e-05: add model_args=dict\(bn_eps"
+        assert_untouched(tower, tmp_path / "cnn.pth", message)
+
+
+def test_norms_folded_into_convolutions_are_said_unless_they_stay_in_eval_mode(tmp_path, logged):
+    torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "cnn.pth")  # fresh: 0 and 1
+    load(ConvTower("resnet18", norm_eval=True), tmp_path / "cnn.pth")
+    assert not any("were folded" in line for line in logged)
+    load(ConvTower("resnet18"), tmp_path / "cnn.pth")
+    assert "norms were folded into the convolutions. Set norm_eval=True" in logged[-1]
+
+
+def test_a_name_that_stands_for_several_normalisations_is_said(tmp_path, logged):
+    torch.save(timm_vit().state_dict(), tmp_path / "vit.pth")
+    for name, extra, said in (
+        ("vit_base_patch16_224", {}, True),
+        ("vit_base_patch16_224.mae", {}, False),
+        ("vit_base_patch16_224", dict(input_norm=IMAGENET_NORM), False),
+        ("deit_tiny_patch16_224", {}, False),
+    ):
+        logged.clear()
+        load(ViTTower(name, SMALL, **extra), tmp_path / "vit.pth")
+        assert any("weights of this name for other means" in line for line in logged) == said
+
+
+@pytest.mark.parametrize(
+    "key, likely",
+    [
+        ("visual.transformer.resblocks.0.ln_1.weight", "CLIP as OpenAI or OpenCLIP"),
+        ("layers.0.blocks.0.attn.qkv.weight", "a Swin"),
+        ("something.else", "its keys are something.else"),
+    ],
+)
+def test_a_file_of_no_known_source_is_named_with_what_it_looks_like(tmp_path, key, likely):
+    torch.save({key: torch.ones(1)}, tmp_path / "net.pth")
+    message = f"source of the file is not recognised.*{likely}.*Known: ViT"
+    assert_untouched(ViTTower(VIT, SMALL), tmp_path / "net.pth", message)
+
+
+def test_each_part_takes_its_own_from_a_checkpoint_of_this_package(tmp_path):
+    net, head = RobustNet("nano"), TwoTowerHead(5, dict(in_channels=256), dict(in_channels=96))
+    weights = {f"backbone.{k}": torch.randn_like(v.float()) for k, v in net.state_dict().items()}
+    weights |= {f"head.{k}": torch.randn_like(v) for k, v in head.state_dict().items()}
+    torch.save({"state_dict": weights, "meta": {}}, tmp_path / "classifier.pth")
+    for module, prefix in (
+        (net, "backbone."),
+        (net.cnn, "backbone.cnn."),
+        (net.vit, "backbone.vit."),
+        (head.cnn, "head.cnn."),
+        (head.vit, "head.vit."),
+    ):
+        report = load(module, tmp_path / "classifier.pth")
+        assert report.source == "this package" and not report.missing
+        for key, value in module.state_dict().items():
+            assert torch.equal(value.float(), weights[prefix + key].float().to(value.dtype).float())
+
+
+def test_a_vit_of_transformers_loads_with_its_query_key_and_value_joined(tmp_path):
+    """Names as in Hugging Face transformers 4.57, where the logits were compared by hand."""
+    theirs, weights = timm_vit(), {}
+    names = {
+        "norm1": "layernorm_before",
+        "norm2": "layernorm_after",
+        "attn.proj": "attention.output.dense",
+        "mlp.fc1": "intermediate.dense",
+        "mlp.fc2": "output.dense",
+    }
+    tops = {
+        "cls_token": "embeddings.cls_token",
+        "pos_embed": "embeddings.position_embeddings",
+        "patch_embed.proj": "embeddings.patch_embeddings.projection",
+        "norm": "layernorm",
+    }
+    for key, value in theirs.state_dict().items():
+        stem, _, end = key.rpartition(".")
+        if ".attn.qkv" in key:
+            for part, third in zip(("query", "key", "value"), value.chunk(3), strict=True):
+                block = key.split(".")[1]
+                weights[f"vit.encoder.layer.{block}.attention.attention.{part}.{end}"] = third
+        elif key.startswith("blocks."):
+            _, block, inner = stem.split(".", 2)
+            weights[f"vit.encoder.layer.{block}.{names[inner]}.{end}"] = value
+        elif stem == "head":
+            weights[f"classifier.{end}"] = value
+        else:
+            weights[f"vit.{tops[stem or key]}{'.' + end if stem else ''}"] = value
+    save_file({k: v.contiguous() for k, v in weights.items()}, tmp_path / "model.safetensors")
+    tower, head = ViTTower(VIT, SMALL).eval(), small_head()
+    load(tower, tmp_path / "model.safetensors")
+    load(head.vit, tmp_path / "model.safetensors")
+    images = torch.randn(1, 3, 224, 224)
+    assert torch.equal(head.vit(TowerOutputs((), *tower(images))), theirs(images))

@@ -1,17 +1,28 @@
 """Every config builds, takes one training step and one test step, and leaves nothing untrained."""
 
+import re
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, DefaultScope
+from safetensors.torch import save_file
+
+from robustnet_mm.key_tables import SOURCES
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = sorted(p for p in (ROOT / "configs").rglob("*.py") if p.parent.name != "_base_")
 # blocks of the ViT that are enough for some exchanges: the 24 and 32 of the paper's need gigabytes
 FEW_BLOCKS = {"large-patch16": 4, "base-patch14": 3}
+# files of the ViT and of the CNN in the paper's models
+PAPER = {
+    "small-patch16": ("mae_finetuned_vit_base.pth", "Conformer_small_patch16.pth"),
+    "large-patch16": ("mae_finetuned_vit_large.pth", "Conformer_base_patch16.pth"),
+    "base-patch14": ("mae_finetuned_vit_huge.pth", "Conformer_base_patch16.pth"),
+}
 
 
 @pytest.fixture(params=CONFIGS, ids=lambda path: path.stem)
@@ -23,10 +34,23 @@ def cfg(request, tmp_path, monkeypatch):
         yield cfg
 
 
+def only(pattern: str):
+    """The test asks the configs of this pattern alone."""
+    chosen = [p for p in CONFIGS if re.search(pattern, p.relative_to(ROOT / "configs").as_posix())]
+    assert chosen, f"no config {pattern}"
+    return pytest.mark.parametrize("cfg", chosen, indirect=True, ids=lambda path: path.stem)
+
+
+def freezes_the_vit(cfg) -> bool:
+    return "authors-setting" in Path(cfg.filename).name
+
+
 def build(cfg):
     backbone = cfg.model.backbone
-    if backbone.arch in FEW_BLOCKS:
-        backbone.vit.model_args = dict(depth=FEW_BLOCKS[backbone.arch])
+    if depth := FEW_BLOCKS.get(backbone.get("arch")):
+        backbone.vit.model_args = dict(depth=depth)
+        if freezes_the_vit(cfg):
+            backbone.vit.frozen_stages = depth
     if cfg.default_scope == "mmdet":  # few regions: the heads run on each
         cfg.model.train_cfg.rpn_proposal.max_per_img = 40
         cfg.model.test_cfg.rpn.max_per_img = 40
@@ -61,7 +85,9 @@ def test_a_training_step_reaches_every_parameter_and_a_test_step_predicts(cfg):
     wrapper.backward(loss)
     assert loss.isfinite()
     for name, parameter in model.named_parameters():
-        assert parameter.grad is not None, f"{name} gets no gradient: DDP would stop"
+        frozen = freezes_the_vit(cfg) and name.startswith("backbone.vit.")
+        assert parameter.requires_grad != frozen, name
+        assert frozen or parameter.grad is not None, f"{name} gets no gradient: DDP would stop"
     wrapper.step()
     model.eval()
     with torch.no_grad():
@@ -91,9 +117,8 @@ def test_what_every_config_has(cfg):
     assert cfg.default_hooks.images.type == "robustnet_mm.CheckedImagesHook"
 
 
+@only("^imagenet/")
 def test_the_imagenet_configs_follow_the_papers_recipe(cfg):
-    if Path(cfg.filename).parent.name != "imagenet":
-        pytest.skip("no ImageNet config")
     optimizer, steps = cfg.optim_wrapper.optimizer, cfg.train_dataloader.dataset.pipeline
     assert (optimizer.type, optimizer.lr, optimizer.weight_decay) == ("AdamW", 5e-4, 0.05)
     assert cfg.train_cfg.max_epochs == 20 and cfg.train_dataloader.batch_size == 180
@@ -109,12 +134,86 @@ def test_the_imagenet_configs_follow_the_papers_recipe(cfg):
     ]
     assert cfg.train_dataloader.sampler.type == "RepeatAugSampler"
     assert cfg.model.head.loss.label_smooth_val == 0.1
-    assert cfg.model.backbone.vit.drop_path_rate == 0.1
+    assert cfg.model.backbone.vit.drop_path_rate == (0.0 if freezes_the_vit(cfg) else 0.1)
 
 
+@only("^coco/")
 def test_the_coco_configs_train_for_12_epochs(cfg):
-    if Path(cfg.filename).parent.name != "coco":
-        pytest.skip("no COCO config")
     optimizer = cfg.optim_wrapper.optimizer
     assert (optimizer.type, optimizer.lr, optimizer.weight_decay) == ("AdamW", 1e-4, 1e-4)
     assert cfg.train_cfg.max_epochs == 12 and cfg.param_scheduler[1].milestones == [8, 11]
+
+
+@only("^imagenet/robustnet-(small|large|base)")
+def test_the_papers_models_name_one_public_file_for_a_tower_and_its_classifier(cfg):
+    model = cfg.model
+    named = dict(zip(("vit", "cnn"), PAPER[model.backbone.arch], strict=True))
+    for tower, file in named.items():
+        start = dict(type="robustnet_mm.PretrainedTower", checkpoint=f"checkpoints/{file}")
+        assert model.backbone[tower].init_cfg == model.head[tower].init_cfg == start
+    sources = Path(cfg.filename.replace("_authors-setting", "")).read_text().split('"""')[1]
+    assert all(file in sources for file in named.values())
+    assert "CC BY-NC 4.0" in sources and "non-commercial" in sources.replace("\n", " ")
+
+
+@only("authors-setting")
+def test_the_authors_setting_freezes_the_whole_vit_and_differs_in_nothing_else(cfg):
+    changed = {"direction": "vit_to_cnn", "gate": None}
+    ours = Config.fromfile(cfg.filename.replace("_authors-setting", ""))
+    backbone, vit = dict(cfg.model.backbone), dict(cfg.model.backbone.vit)
+    with torch.device("meta"):  # the real depth, without its gigabytes
+        tower = MODELS.build(backbone).vit
+    assert vit.pop("frozen_stages") == len(tower.blocks)
+    assert not any(parameter.requires_grad for parameter in tower.parameters())
+    vit["drop_path_rate"] = ours.model.backbone.vit.drop_path_rate
+    assert {k: backbone.pop(k) for k in changed} == changed
+    assert dict(cfg.model, backbone={**backbone, "vit": vit}) == ours.model
+    assert {k: v for k, v in cfg.items() if k != "model"} == {
+        k: v for k, v in ours.items() if k != "model"
+    }
+
+
+@only("resnet50|convnext")
+def test_weights_taken_by_name_are_timms_and_the_classifiers_are_the_towers(cfg):
+    head = cfg.model.get("head", {})
+    for tower in ("cnn", "vit"):
+        part = cfg.model.backbone[tower]
+        assert part.init_cfg.pretrained is True
+        assert part.model_name in timm.list_pretrained()
+        licence = timm.models.get_pretrained_cfg(part.model_name).license
+        rows = (ROOT / "docs/weights.md").read_text().splitlines()
+        assert any(f"`{part.model_name}`" in row and f"| {licence} |" in row for row in rows)
+        if head:
+            assert head[tower].model_name == part.model_name
+            assert head[tower].init_cfg.pretrained is True
+
+
+@only("^imagenet/(resnet50|convnext)")
+def test_classifiers_taken_by_name_load_and_only_what_was_never_published_is_fresh(
+    cfg, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    head = MODELS.build(cfg.model.head)
+    tells = dict(  # by which the key tables know a file
+        resnet50="layer1.0.conv1.weight", convnext_tiny="stages.0.blocks.0.conv_dw.weight"
+    )
+    for part in (head.cnn, head.vit):
+        published = timm.models.get_pretrained_cfg(part.model_name)
+        tell = tells.get(published.architecture, "blocks.0.norm1.weight")
+        names = [key.removeprefix("model.") for key in part.state_dict()]
+        if not published.num_classes:
+            names = [name for name in names if not name.startswith(published.classifier)]
+        file = {name: torch.randn_like(part.state_dict()[f"model.{name}"]) for name in names}
+        path = tmp_path / "checkpoints" / part.model_name / "model.safetensors"
+        path.parent.mkdir(parents=True)
+        save_file({**file, tell: torch.zeros(1)}, path)
+        before = {key: value.clone() for key, value in part.state_dict().items()}
+        part.init_weights()
+        assert file
+        for key, value in part.state_dict().items():
+            assert torch.equal(value, file.get(key.removeprefix("model."), before[key])), key
+
+
+def test_every_source_of_weights_is_described():
+    text = (ROOT / "docs/weights.md").read_text()
+    assert not [source.name for source in SOURCES if f"| {source.name} |" not in text]

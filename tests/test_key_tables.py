@@ -6,7 +6,8 @@ import torch
 import torchvision
 from torch import nn
 
-from robustnet_mm.checkpoint import PretrainedTower, find_source, to_published_names
+from robustnet_mm.checkpoint import PretrainedTower
+from robustnet_mm.conversion import find_source, to_published_names
 from robustnet_mm.key_tables import SOURCES
 from robustnet_mm.models import ConvTower, TimmCNNTower, TowerOutputs, ViTTower
 from robustnet_mm.models.heads import (

@@ -37,6 +37,25 @@ def test_amp_without_a_gpu_is_refused_with_the_way_out():
         launch.build_runner(cfg, ("train",))
 
 
+def with_preprocessor(preprocessor, **backbone):
+    backbone = dict(type="robustnet_mm.RobustNet", arch="nano", **backbone)
+    return Config(dict(model=dict(backbone=backbone), data_preprocessor=preprocessor))
+
+
+def test_what_the_backbone_thinks_of_the_preprocessor_must_be_true():
+    half = dict(mean=[127.5] * 3, std=[127.5] * 3)
+    with pytest.raises(ValueError, match=r"data_norm says mean=\[123.675.*has mean=\[127.5"):
+        launch.build_runner(with_preprocessor(dict(**half, to_rgb=True)), ())
+    with pytest.raises(ValueError, match=r"data_norm says mean=\[123.675.*has mean=\[0.0"):
+        launch.build_runner(with_preprocessor(dict(to_rgb=True)), ())
+    with pytest.raises(ValueError, match="leaves the images in BGR and the towers read RGB"):
+        launch.build_runner(with_preprocessor(half, data_norm=half), ())
+    with pytest.raises(FileNotFoundError, match="no.pth"):  # the next check
+        cfg = with_preprocessor(dict(**half, bgr_to_rgb=True), data_norm=half)
+        cfg.load_from = "no.pth"
+        launch.build_runner(cfg, ())
+
+
 @pytest.mark.parametrize("resume", [True, False])
 def test_a_missing_or_broken_start_is_named_before_anything_is_built(tmp_path, resume):
     cfg = Config(dict(load_from=str(tmp_path / "no.pth"), resume=resume, work_dir=str(tmp_path)))

@@ -72,3 +72,24 @@ def test_a_pyramid_or_other_channels_are_refused(out):
         TowerNeck(CHANNELS, 96)(out.maps)
     with pytest.raises(ValueError, match=r"must be those .*\(32, 64, 128, 256\), got \(64, 64\)"):
         TowerNeck((64, 64), 96)(out)
+
+
+def test_levels_missing_at_the_end_are_made_by_pooling():
+    cnn = dict(type="robustnet_mm.TimmCNNTower", model_name="resnet10t")
+    cnn["model_args"] = dict(output_stride=16)
+    vit = dict(type="robustnet_mm.ViTTower", model_name="deit_tiny_patch16_224")
+    vit["model_args"] = dict(depth=2, embed_dim=48, num_heads=3)
+    net = RobustNet(cnn=cnn, vit=vit).eval()
+    out = net(torch.randn(1, 3, 81, 100))
+    assert net.out_strides == (4, 8, 16)
+    neck = TowerNeck(net.out_channels, net.embed_dims, num_levels=5)
+    levels = neck(out)
+    assert neck.out_channels == (*net.out_channels, 512, 512)
+    assert [tuple(x.shape[-2:]) for x in levels] == [(21, 25), (11, 13), (6, 7), (3, 4), (2, 2)]
+    assert torch.equal(levels[2], out.maps[2])
+    assert torch.equal(levels[3], torch.nn.functional.max_pool2d(out.maps[2], 2, ceil_mode=True))
+    for gate in neck.gates:
+        torch.nn.init.ones_(gate.scale)
+    assert not torch.equal(neck(out)[4], levels[4])  # the ViT's map joins there too
+    with pytest.raises(ValueError, match="num_levels must be at least the 3 levels .* got 2"):
+        TowerNeck(net.out_channels, net.embed_dims, num_levels=2)

@@ -1,6 +1,9 @@
+import copy
+
 import pytest
 import torch
 from conftest import waken
+from test_key_tables import randomize
 
 from robustnet_mm.models import VARIANTS, RobustNet, TwoTowerHead
 from robustnet_mm.models.fiu import DIRECTIONS
@@ -55,6 +58,130 @@ def test_every_variant_starts_as_its_two_towers_bit_for_bit_in_each_direction(ar
         fius = [net._make_fiu(u, direction, "zero") for u, _ in net.exchanges]
         net.fius = torch.nn.ModuleList(fius)
         assert_starts_exactly(net, torch.randn(2, 3, 56, 56))
+
+
+@pytest.mark.parametrize("patch", [14, 16])
+@pytest.mark.parametrize(
+    "size", [None, (17, 31), (97, 33), (224, 224), (223, 449), (33, 1333), (800, 1333)]
+)
+def test_every_size_from_one_patch_to_1333_gives_finite_maps_and_tokens(patch, size):
+    net = RobustNet(**(PATCH14 if patch == 14 else dict(arch="nano"))).eval()
+    height, width = size or (patch, patch)
+    with torch.no_grad():
+        out = open_gates(net)(torch.randn(1, 3, height, width))
+    assert out.grid == (-(-height // patch), -(-width // patch))
+    assert out.tokens.shape == (1, 1 + out.grid[0] * out.grid[1], net.embed_dims)
+    for feat, stride in zip(out.maps, net.out_strides, strict=True):
+        assert feat.shape[-2:] == (-(-height // stride), -(-width // stride))
+    assert all(x.isfinite().all() for x in (*out.maps, out.tokens))
+
+
+@pytest.mark.parametrize("patch", [14, 16])
+def test_padding_to_whole_patches_by_hand_changes_nothing_that_it_should_not(patch):
+    net = RobustNet(**(PATCH14 if patch == 14 else dict(arch="nano"))).eval()
+    waken(net.cnn)
+    image = torch.randn(1, 3, 101, 150)
+    height, width = (-(-side // patch) * patch for side in (101, 150))
+    padded = torch.nn.functional.pad(image, (0, width - 150, 0, height - 101))
+    with torch.no_grad():
+        a, b = net(image), net(padded)
+    assert a.grid == b.grid and torch.equal(a.tokens, b.tokens)  # the ViT pads just so
+    # a cell of the finest map sees 21 pixels around it: 6 cells from the border all is the same
+    inside = (..., slice(101 // 4 - 6), slice(150 // 4 - 6))
+    torch.testing.assert_close(a.maps[0][inside], b.maps[0][inside], rtol=1e-5, atol=1e-6)
+
+
+# one of each kind of CNN of timm with one of each kind of ViT of timm
+PAIRS = {
+    "resnet10t": "deit_tiny_patch16_224",
+    "seresnext26d_32x4d": "vit_small_patch14_reg4_dinov2",
+    "regnety_002": "vit_small_patch16_dinov3",
+    "convnext_atto": "eva02_tiny_patch14_224",
+    "mobilenetv2_050": "vit_tiny_patch16_224",
+    "mobilenetv3_small_050": "beitv2_base_patch16_224",
+    "efficientnet_b0": "vit_base_patch16_siglip_224",
+    "efficientnetv2_rw_t": "deit_tiny_distilled_patch16_224",
+    "mobilenetv4_conv_small": "vit_base_patch16_clip_224",  # exchanges at its blocks' borders
+}
+
+
+def timm_pair(cnn, **kwargs):
+    vit, args = PAIRS[cnn], dict(depth=3)
+    if not vit.startswith(("vit_small_patch16_dinov3", "eva02")):  # their rotary tables fit heads
+        args |= dict(embed_dim=48, num_heads=3)
+    return RobustNet(
+        cnn=dict(type="robustnet_mm.TimmCNNTower", model_name=cnn),
+        vit=dict(type="robustnet_mm.ViTTower", model_name=vit, model_args=args),
+        weave="even",
+        **kwargs,
+    )
+
+
+@pytest.mark.parametrize("cnn", PAIRS)
+def test_any_cnn_of_timm_with_any_vit_of_timm_starts_exactly_and_then_exchanges(cnn):
+    net = timm_pair(cnn)
+    randomize(net.cnn)
+    images = torch.randn(2, 3, 70, 101)
+    assert_starts_exactly(net, images)
+    net.eval()
+    with torch.no_grad():
+        before = net(images)
+        after = open_gates(net)(images)
+    assert len(net.exchanges) == min((len(net.cnn.blocks) - 1) // 2, 2)
+    assert not torch.allclose(before.tokens, after.tokens)
+    assert not torch.allclose(before.maps[-1], after.maps[-1])
+    assert net.out_channels == tuple(feat.size(1) for feat in after.maps)
+
+
+@pytest.mark.parametrize("cnn", ["resnet10t", "mobilenetv4_conv_small", "mobilenetv3_small_050"])
+def test_every_parameter_of_a_pair_of_timm_learns_and_a_copy_is_its_own(cnn):
+    net = open_gates(timm_pair(cnn))
+    randomize(net.cnn)
+    net.train()
+    twin = copy.deepcopy(net)
+    out = net(torch.randn(2, 3, 64, 80))
+    (out.tokens.square().mean() + sum(feat.square().mean() for feat in out.maps)).backward()
+    for name, parameter in net.named_parameters():
+        assert parameter.grad is not None, name
+    for parameter in net.parameters():
+        parameter.data.zero_()
+    for mode in (net, twin):
+        mode.eval()
+    with torch.no_grad():
+        assert twin(torch.randn(1, 3, 64, 64)).maps[-1].abs().sum() > 0
+        assert net(torch.randn(1, 3, 64, 64)).maps[-1].abs().sum() == 0
+
+
+def test_two_normalisations_start_exactly():
+    """A CNN of ImageNet's means, a ViT of 0.5: each sees the pixels as its library shows them."""
+    pixels = torch.randint(0, 256, (2, 3, 48, 64)).double()
+    vit = dict(type="robustnet_mm.ViTTower", model_name="vit_tiny_patch16_224", model_args=SMALL)
+    cnn = dict(type="robustnet_mm.TimmCNNTower", model_name="resnet10t")
+    half = dict(mean=[127.5] * 3, std=[127.5] * 3)
+    raw = dict(mean=[0.0] * 3, std=[1.0] * 3)
+    towers = None
+    for done in (None, half, raw):
+        net = RobustNet(cnn=cnn, vit=vit, data_norm=done).eval()
+        towers = towers or net.state_dict()
+        net.load_state_dict(towers)
+        assert net.vit.input_norm["mean"] == (127.5,) * 3
+        assert net.cnn.input_norm["mean"] == (123.675, 116.28, 103.53)
+        shown = normalised(pixels, done or net.cnn.input_norm)
+        with torch.no_grad():
+            out = net(shown)
+            expected = net.vit.model.forward_features(normalised(pixels, half))
+            feat = normalised(pixels, net.cnn.input_norm)
+            for name in ("conv1", "bn1", "act1", "maxpool", "layer1", "layer2", "layer3", "layer4"):
+                feat = getattr(net.cnn.model, name)(feat)
+        torch.testing.assert_close(out.tokens, expected, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(out.maps[-1], feat, rtol=1e-5, atol=1e-5)
+        assert done is not None or torch.equal(out.maps[-1], feat)  # nothing to convert
+        assert done is not half or torch.equal(out.tokens, expected)
+
+
+def normalised(pixels, norm):
+    mean, std = (torch.tensor(norm[key]).view(3, 1, 1) for key in ("mean", "std"))
+    return ((pixels - mean) / std).float()
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
@@ -218,9 +345,13 @@ def test_a_pyramid_with_a_frozen_vit_trains():
     assert not any(parameter.requires_grad for parameter in net.vit.parameters())
 
 
-def test_towers_too_short_for_an_exchange_say_so(logged):
-    RobustNet("nano", vit=dict(model_args=dict(depth=1)))
-    assert any("too short for an exchange" in line for line in logged)
+def test_towers_that_cannot_meet_are_refused_with_the_dimension():
+    message = r"weave='paper': 3 and 2\), the CNN has 8 and the ViT 1: .*weave=\[\(0, 0\)\]"
+    with pytest.raises(ValueError, match=message):
+        RobustNet("nano", vit=dict(model_args=dict(depth=1)))
+    assert len(RobustNet("nano", vit=dict(model_args=dict(depth=1)), weave=[(0, 0)]).fius) == 1
+    with pytest.raises(ValueError, match="in_chans of .* must be 3.*same RGB images, got 1"):
+        RobustNet("nano", vit=dict(model_args=dict(in_chans=1)))
 
 
 def test_freezing_each_tower_is_a_key_of_its_config():

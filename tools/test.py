@@ -70,11 +70,6 @@ def load_all(runner: Runner, checkpoint: dict, path: str):
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     model = model.module if runner.cfg.get("tta_model") and hasattr(model, "module") else model
     report = load_into(model, find_state_dict(checkpoint), path)
-    if report.reinitialised:
-        raise ValueError(
-            f"{path} and the config differ in the number of classes "
-            f"({'; '.join(report.reinitialised)}): test with the config it was trained with"
-        )
     runner.logger.info(f"{path}: {len(report.loaded)} tensors loaded")
 
 

@@ -84,10 +84,11 @@ def _check_amp(cfg: Config):
 
 def _check_normalization(cfg: Config):
     """`data_norm` of the backbone must say what the data preprocessor does."""
-    backbone = cfg.model.get("backbone", {})
+    model = cfg.get("model", {})
+    backbone = model.get("backbone", {})
     if not str(backbone.get("type")).startswith("robustnet_mm."):
         return
-    done = cfg.model.get("data_preprocessor") or cfg.get("data_preprocessor") or {}
+    done = model.get("data_preprocessor") or cfg.get("data_preprocessor") or {}
     stated = backbone.get("data_norm") or IMAGENET_NORM
     for key, nothing in (("mean", 0.0), ("std", 1.0)):
         values = [float(value) for value in done.get(key) or [nothing] * 3]

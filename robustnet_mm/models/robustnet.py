@@ -6,10 +6,8 @@ networks compute alone.
 """
 
 from difflib import get_close_matches
-from logging import WARNING
 from typing import NamedTuple
 
-from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
@@ -95,7 +93,11 @@ class RobustNet(BaseModule):
         self.exchanges = pairs if direction != "none" else []
         self.fius = nn.ModuleList(self._make_fiu(u, direction, gate) for u, _ in self.exchanges)
         if direction != "none" and not pairs:
-            print_log("RobustNet: the towers are too short for an exchange", "current", WARNING)
+            raise ValueError(
+                "the towers cannot meet: an exchange needs 2 CNN blocks and 1 transformer block "
+                f"(weave={weave!r}: 3 and 2), the CNN has {len(self.cnn.blocks)} and the ViT "
+                f"{len(self.vit.blocks)}: take deeper towers, weave=[(0, 0)], or direction='none'"
+            )
         if out_type == "pyramid":
             if direction not in ("both", "vit_to_cnn") or not self.exchanges:
                 raise ValueError(

@@ -53,18 +53,24 @@ class TimmBlock(nn.Module):
 
     Args:
         parts: What runs, in order: the block, or a downsampling layer and the block.
-        spatial: The convolution before which the guide is added; None where the inside cannot be
-            reached: then the guide is added at the input, and the detail is the output.
-        activated: The module whose output is the detail.
+        in_channels: Channels of the map that enters.
+        out_channels: Channels of the map that leaves.
+
+    Attributes:
+        reaches_inside: False where the inside is not known: then the guide is added at the input,
+            and the detail is the output.
+        guide_channels: Channels Cg of the map to which the guide is added.
+        detail_channels: Channels Cd of the detail.
     """
 
-    def __init__(self, parts: list[nn.Module], spatial: nn.Module | None, activated: nn.Module):
+    def __init__(self, parts: list[nn.Module], in_channels: int, out_channels: int):
         super().__init__()
         self.body = parts[0] if len(parts) == 1 else nn.Sequential(*parts)
-        self.reaches_inside = spatial is not None
-        self.guide_channels = self.detail_channels = None  # of a closed block: set by its tower
+        self.reaches_inside = type(parts[-1]) in _INSIDES
+        self.guide_channels, self.detail_channels = in_channels, out_channels
         self._guide = self._detail = None
         if self.reaches_inside:
+            spatial, activated = (getattr(parts[-1], name) for name in _INSIDES[type(parts[-1])])
             conv = getattr(spatial, "conv", spatial)
             self.guide_channels, self.detail_channels = conv.in_channels, conv.out_channels
             # bound methods, so that a deep copy calls its own block
@@ -116,8 +122,9 @@ class TimmCNNTower(Tower):
 
     def __init__(self, model_name: str, model_args: dict | None = None, **kwargs):
         model, layout = create_cnn(model_name, model_args)
-        kwargs["input_norm"] = kwargs.get("input_norm") or norm_of(model)
-        super().__init__(**kwargs)
+        given = kwargs.pop("input_norm", None)
+        super().__init__(input_norm=given or norm_of(model), **kwargs)
+        self.input_norm_given = given is not None
         self.model_name = model_name
         self.layouts = layouts_of(model)
         stem, holders = layout
@@ -130,49 +137,21 @@ class TimmCNNTower(Tower):
         for name in kept:
             self.model.add_module(name, getattr(model, name))
         # no ModuleList: the blocks are registered in `model`, under timm's own names
-        self.blocks = _make_blocks([getattr(model, name) for name in holders])
-        self._block_names = self._find_block_names()
-        self._measure(model, kept)
-        self._say_where_it_exchanges()
-        self._freeze()
-
-    @torch.no_grad()
-    def _measure(self, model: nn.Module, trunk: tuple[str, ...]):
-        """Run two images, learn all shapes, and compare the end with timm's own features.
-
-        The norms take the statistics of these images, so that random weights do not overflow.
-        """
-        images = torch.linspace(-2, 2, 2 * 3 * 64 * 64).view(2, 3, 64, 64).sin()
-        model.eval()
-        for module in model.modules():
-            module.train(isinstance(module, _BatchNorm))
         try:
-            with frozen_statistics(model):
-                expected = model.forward_features(images)
-                feat, strides, channels = self._run_stem(images), [], []
-                for block in self.blocks:
-                    entering, (feat, _) = feat.size(1), block(feat)
-                    if not block.reaches_inside:
-                        block.guide_channels, block.detail_channels = entering, feat.size(1)
-                    strides.append(64 // feat.size(-1))
-                    channels.append(feat.size(1))
-                found = empty_trunk(model, trunk).forward_features(feat)
-            same = feat.ndim == 4 and torch.equal(found, expected)
+            found = _follow(model, stem, holders)
         except (RuntimeError, TypeError, ValueError, AttributeError, AssertionError) as error:
             raise ValueError(
-                f"{self.model_name!r} cannot be followed block by block ({error}): take {_WORKING}"
+                f"{model_name!r} cannot be followed block by block ({error}): take {_WORKING}"
             ) from error
-        self.model.train()
-        if not same:
-            raise ValueError(
-                f"{self.model_name!r} does more than its stem and stages, so its blocks alone do "
-                f"not give its features: take {_WORKING}"
-            )
-        last = len(self.blocks) - 1
-        ends = [u for u, s in enumerate(strides) if u == last or strides[u + 1] != s]
+        self.blocks = [TimmBlock(parts, *channels) for parts, channels, _ in found]
+        self._block_names = self._find_block_names()
+        strides = [stride for *_, stride in found]
+        ends = [u for u in range(len(found)) if strides[u + 1 :][:1] != [strides[u]]]
         self.level_ends = [u for u in ends if strides[u] in _LEVEL_STRIDES]
-        self.out_channels = tuple(channels[u] for u in self.level_ends)
+        self.out_channels = tuple(found[u][1][1] for u in self.level_ends)
         self.out_strides = tuple(strides[u] for u in self.level_ends)
+        self._say_where_it_exchanges()
+        self._freeze()
 
     def _say_where_it_exchanges(self):
         closed = sum(not block.reaches_inside for block in self.blocks)
@@ -205,9 +184,7 @@ class TimmCNNTower(Tower):
 
     def stem(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) -> what the first block reads"""
-        return self._run_stem(self.normalize(images))
-
-    def _run_stem(self, feat: Tensor) -> Tensor:
+        feat = self.normalize(images)
         for name in self.stem_names:
             feat = getattr(self.model, name)(feat)
         return feat
@@ -253,22 +230,60 @@ def empty_trunk(model: nn.Module, trunk: tuple[str, ...]) -> nn.Module:
     return model
 
 
-def _make_blocks(holders: list[nn.Module]) -> list[TimmBlock]:
-    """The network's blocks in order, flat."""
-    blocks = []
-    for part in holders:
-        for lead, body in _flatten(part):
-            spatial, activated = _INSIDES.get(type(body), (None, None))
-            spatial, activated = (n and getattr(body, n) for n in (spatial, activated))
-            blocks.append(TimmBlock([*lead, body], spatial, activated))
-    return blocks
+@torch.no_grad()
+def _follow(model: nn.Module, stem: tuple[str, ...], holders: tuple[str, ...]) -> list[tuple]:
+    """Find the blocks which, one by one, give just the features that timm's network gives.
+
+    Two images are run, whose statistics the norms take, so that random weights do not overflow.
+    The model is left without its trunk.
+
+    Returns:
+        (what runs in a row, (channels that enter, that leave), stride) of each block, in order.
+
+    Raises:
+        ValueError: The blocks give something else.
+    """
+    images = torch.linspace(-2, 2, 2 * 3 * 64 * 64).view(2, 3, 64, 64).sin()
+    first = nn.Sequential(*(getattr(model, name) for name in stem))
+    stages = nn.Sequential(*(getattr(model, name) for name in holders))
+    model.eval()
+    for module in model.modules():
+        module.train(isinstance(module, _BatchNorm))
+    reason = "its stem and stages alone do not give its features"
+    with frozen_statistics(model):
+        expected = model.forward_features(images)
+        end = empty_trunk(model, (*stem, *holders))
+        for fine in (True, False):  # blocks within stages, or whole stages
+            try:
+                feat, found = _run(_flatten(stages, fine), first(images))
+                same = feat.ndim == 4 and torch.equal(end.forward_features(feat), expected)
+            except (RuntimeError, TypeError) as error:
+                reason, same = str(error), False
+            if same:
+                first.train()
+                stages.train()
+                return found
+    raise ValueError(reason)
 
 
-def _flatten(part: nn.Module) -> list[tuple[list[nn.Module], nn.Module]]:
-    """(what runs just before, block) for each block in a stage, or in a row of stages."""
-    if isinstance(part, convnext.ConvNeXtStage):
-        first, *others = part.blocks
-        return [([part.downsample], first), *(([], block) for block in others)]
+def _run(blocks: list[list[nn.Module]], feat: Tensor) -> tuple[Tensor, list[tuple]]:
+    found = []
+    for parts in blocks:
+        entering = feat.size(1)
+        for part in parts:
+            feat = part(feat)
+        found.append((parts, (entering, feat.size(1)), 64 // feat.size(-1)))
+    return feat, found
+
+
+def _flatten(part: nn.Module, fine: bool) -> list[list[nn.Module]]:
+    """What runs in a row for each block of a stage, or of a row of stages."""
     if isinstance(part, (nn.Sequential, regnet.RegStage)):
-        return [found for child in part.children() for found in _flatten(child)]
-    return [([], part)]
+        return [found for child in part.children() for found in _flatten(child, fine)]
+    if fine and isinstance(getattr(part, "blocks", None), nn.Sequential):
+        before = (
+            [part.downsample] if isinstance(getattr(part, "downsample", None), nn.Module) else []
+        )
+        first, *others = part.blocks
+        return [[*before, first], *([block] for block in others)]
+    return [[part]]

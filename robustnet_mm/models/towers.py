@@ -169,6 +169,11 @@ def create_timm_model(model_name: str, wanted: str, **kwargs) -> nn.Module:
     Raises:
         ValueError: Unknown name or tag, or arguments that timm refuses.
     """
+    if kwargs.get("in_chans", 3) != 3:
+        raise ValueError(
+            f"in_chans of {model_name!r} must be 3, because both towers read the same RGB images, "
+            f"got {kwargs['in_chans']}"
+        )
     arch, _, tag = str(model_name).partition(".")
     if not timm.is_model(arch):
         known = timm.list_models()

@@ -80,8 +80,9 @@ class ViTTower(Tower):
     ):
         args = dict(num_classes=0, drop_path_rate=drop_path_rate)
         model = create_vit(model_name, {**args, **(model_args or {})})
-        kwargs["input_norm"] = kwargs.get("input_norm") or norm_of(model)
-        super().__init__(**kwargs)
+        given = kwargs.pop("input_norm", None)
+        super().__init__(input_norm=given or norm_of(model), **kwargs)
+        self.input_norm_given = given is not None
         for name in HEAD_PARTS:
             if hasattr(model, name):
                 setattr(model, name, nn.Identity())

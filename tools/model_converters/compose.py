@@ -18,7 +18,8 @@ import torch
 from mmengine.config import Config, DictAction
 from torch import nn
 
-from robustnet_mm.checkpoint import PretrainedTower, to_published_names
+from robustnet_mm.checkpoint import PretrainedTower
+from robustnet_mm.conversion import to_published_names
 from robustnet_mm.engine.hooks import WholeFileBackend
 from robustnet_mm.models import CONV_ARCHS, RobustNet, TowerNeck, TwoTowerHead
 from robustnet_mm.weight_files import fetch_weights, find_state_dict, read_checkpoint

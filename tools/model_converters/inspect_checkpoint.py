@@ -13,7 +13,8 @@ import torch
 from mmengine.logging import MMLogger
 from timm.models import get_pretrained_cfg
 
-from robustnet_mm.checkpoint import PretrainedTower, to_published_names
+from robustnet_mm.checkpoint import PretrainedTower
+from robustnet_mm.conversion import to_published_names
 from robustnet_mm.key_tables import StateDict
 from robustnet_mm.models import CONV_ARCHS, ConvTower, TimmCNNTower, ViTTower
 from robustnet_mm.weight_files import find_state_dict, read_checkpoint, some
@@ -159,4 +160,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f"inspect_checkpoint: {error}")

@@ -1,0 +1,24 @@
+"""ResNet-50 x DINOv2 ViT-B/14 with their classifiers, and their neck for detectors.
+
+Weights by timm's names, fetched when training starts; both Apache-2.0 (docs/weights.md).
+"""
+
+start = dict(type="robustnet_mm.PretrainedTower", pretrained=True)
+cnn = dict(type="robustnet_mm.TimmCNNTower", model_name="resnet50.a1_in1k", init_cfg=start)
+vit = dict(
+    type="robustnet_mm.ViTTower",
+    model_name="vit_base_patch14_dinov2.lvd142m",
+    drop_path_rate=0.1,
+    init_cfg=start,
+)
+classifiers = dict(
+    cnn=dict(model_name="resnet50.a1_in1k", init_cfg=start),
+    vit=dict(
+        model_name="vit_base_patch14_dinov2.lvd142m",
+        init_cfg=dict(**start, allow_missing=[r"model\.head\."]),  # DINOv2 has no classifier
+    ),
+)
+tower_fpn = [
+    dict(type="robustnet_mm.TowerNeck", in_channels=[256, 512, 1024, 2048], embed_dims=768),
+    dict(type="mmdet.FPN", in_channels=[256, 512, 1024, 2048], out_channels=256, num_outs=5),
+]
