@@ -12,6 +12,7 @@ from conftest import ROOT
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import MODELS, DefaultScope
+from safetensors.torch import save_file
 from test_key_tables import randomize
 from test_real_data import photographs
 
@@ -127,6 +128,19 @@ def test_compose_explains_that_two_heads_of_other_classes_cannot_be_summed(files
     allowed = ["--num-classes", "7", "--allow-missing", r"model\.head\."]
     code, output = run("compose.py", *arguments(folder, *allowed))
     assert code == 0 and "2 reinitialised (model.head.bias (5,), here (7,)" in output
+
+
+def test_compose_downloads_only_when_asked(hub, tmp_path, run):
+    remote, requests = hub
+    (remote / "timm").mkdir(parents=True)
+    names = dict(cnn="resnet10t.c3_in1k", vit="deit_tiny_patch16_224.fb_in1k")
+    for name, args in ((names["cnn"], {}), (names["vit"], dict(depth=2))):
+        save_file(timm.create_model(name, **args).state_dict(), remote / "timm" / name)
+    pair = ["--cnn", names["cnn"], "--vit", names["vit"], "--vit-args", "depth=2"]
+    code, said = run("compose.py", *pair, "--out", tmp_path / "pair.pth")
+    assert code != 0 and "or add --download to get timm's" in said and not requests
+    code, said = run("compose.py", *pair, "--out", tmp_path / "pair.pth", "--download")
+    assert code == 0 and (tmp_path / "pair.py").exists(), said
 
 
 def test_inspect_says_what_a_file_is_and_what_would_load(files, run):

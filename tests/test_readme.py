@@ -17,7 +17,7 @@ def test_the_lines_of_use_give_the_shapes_that_they_claim():
     assert names["out"].tokens.shape == (2, 1 + 20 * 31, 768)
     assert names["out"].grid == (20, 31) and "(20, 31)" in code
     assert names["net"].exchanges[:2] == [(1, 1), (3, 2)] and names["net"].exchanges[-1] == (21, 11)
-    assert names["MODELS"].build(names["pair"]).out_channels[-1] == 2048
+    assert names["MODELS"].build(names["pair"]).out_channels[-1] == 768
 
 
 def test_every_file_that_the_documents_link_to_exists():

@@ -1,11 +1,10 @@
-import http.server
-import threading
+import subprocess
+import sys
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from robustnet_mm import weight_files
 from robustnet_mm.checkpoint import PretrainedTower
 from robustnet_mm.models import TimmCNNTower
 from robustnet_mm.weight_files import fetch_weights, find_state_dict, read_checkpoint
@@ -43,54 +42,6 @@ def test_a_bin_file_is_read_as_any_other(tmp_path):
     assert read_checkpoint(tmp_path / "pytorch_model.bin").keys() == W.keys()
 
 
-@pytest.fixture
-def hub(tmp_path, monkeypatch):
-    """A server that speaks as much of the hub's protocol as a download needs."""
-    requests = []
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def do_HEAD(self):  # noqa: N802, the name is the library's
-            self.answer(body=False)
-
-        def do_GET(self):  # noqa: N802
-            self.answer(body=True)
-
-        def answer(self, body):
-            requests.append((self.command, self.path))
-            path = tmp_path / "remote" / self.path.partition("/resolve/")[0].strip("/")
-            if not path.is_file():
-                self.send_error(404)
-                return
-            content = path.read_bytes()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(content)))
-            self.send_header("ETag", '"tag"')
-            self.send_header("X-Repo-Commit", "0" * 40)
-            self.end_headers()
-            if body:
-                self.wfile.write(content)
-
-        def log_message(self, *args):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setattr(
-        weight_files,
-        "hf_hub_download",
-        lambda *args, **kwargs: original(*args, **kwargs, endpoint=address),
-    )
-    original = hf_hub_download
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("LOCAL_RANK", raising=False)
-    for proxy in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(proxy, raising=False)
-    yield tmp_path / "remote", requests
-    server.shutdown()
-
-
-hf_hub_download = weight_files.hf_hub_download
 NAME = "resnet10t.c3_in1k"
 
 
@@ -126,6 +77,27 @@ def test_other_processes_wait_and_do_not_download(hub, monkeypatch):
     with pytest.raises(ConnectionError, match="see the first process"):
         fetch_weights(NAME)
     assert not requests
+
+
+def test_of_two_processes_one_downloads_and_both_find_the_file(hub, tmp_path):
+    import timm
+
+    remote, requests = hub
+    (remote / "timm").mkdir(parents=True)
+    save_file(timm.create_model(NAME).state_dict(), remote / "timm" / NAME)
+    script = tmp_path / "fetch.py"
+    script.write_text(
+        "import torch.distributed as d\nfrom robustnet_mm.weight_files import fetch_weights\n"
+        "d.init_process_group('gloo')\n"
+        f"print(fetch_weights('{NAME}').stat().st_size, flush=True)\nd.barrier()\n"
+        "import os; os._exit(0)\n"
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2"]
+    command += ["--standalone", str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    size = str((remote / "timm" / NAME).stat().st_size)
+    assert done.stdout.split()[-2:] == [size, size], done.stdout + done.stderr
+    assert [method for method, _ in requests].count("GET") == 1
 
 
 def test_a_name_without_weights_is_refused():
