@@ -9,6 +9,7 @@ from test_key_tables import randomize
 from robustnet_mm.checkpoint import PretrainedTower
 from robustnet_mm.models import TimmCNNTower, TowerOutputs
 from robustnet_mm.models.heads import TimmCNNClassifier
+from robustnet_mm.models.timm_cnn import _follow
 
 # a small member of each family whose blocks are reached inside
 INSIDE = """resnet10t resnet26d resnext26ts wide_resnet50_2 seresnet50 ecaresnet26t resnetblur50
@@ -118,6 +119,24 @@ def test_a_network_without_stages_is_refused_with_those_that_work(name):
 def test_a_wrong_name_is_named_with_what_to_take(name, args, message):
     with pytest.raises(ValueError, match=message):
         TimmCNNTower(name, args)
+
+
+class MoreThanStages(torch.nn.Module):
+    """Its features are not those of its stem and stages alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = torch.nn.Conv2d(3, 8, 3, 4, padding=1)
+        self.stages = torch.nn.Sequential(torch.nn.Conv2d(8, 8, 1), torch.nn.Conv2d(8, 8, 1))
+
+    def forward_features(self, images):
+        feat = self.stem(images)
+        return self.stages(feat) + (feat if len(self.stages) else 0)
+
+
+def test_a_network_that_does_more_than_its_stages_is_refused():
+    with pytest.raises(ValueError, match="its stem and stages alone do not give its features"):
+        _follow(MoreThanStages(), ("stem",), ("stages",))
 
 
 def test_making_a_tower_draws_no_random_numbers_beyond_timms_and_leaves_the_statistics():

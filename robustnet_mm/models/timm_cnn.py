@@ -140,8 +140,9 @@ class TimmCNNTower(Tower):
         try:
             found = _follow(model, stem, holders)
         except (RuntimeError, TypeError, ValueError, AttributeError, AssertionError) as error:
+            reason = str(error) or "it refuses an image of 64 x 64"
             raise ValueError(
-                f"{model_name!r} cannot be followed block by block ({error}): take {_WORKING}"
+                f"{model_name!r} cannot be followed block by block ({reason}): take {_WORKING}"
             ) from error
         self.blocks = [TimmBlock(parts, *channels) for parts, channels, _ in found]
         self._block_names = self._find_block_names()
