@@ -200,6 +200,11 @@ class PretrainedTower:
         self.pretrained = pretrained
         self.prefix = prefix
         names = [allow_missing] if isinstance(allow_missing, str) else allow_missing
+        if not all(names):
+            raise ValueError(
+                f"allow_missing must hold patterns of keys such as 'fius.', got {allow_missing!r}, "
+                "of which an empty one allows everything"
+            )
         self.allow_missing = tuple(names)
 
     def __call__(self, module: nn.Module) -> LoadReport:

@@ -91,7 +91,8 @@ def convert(weights: StateDict, module: nn.Module) -> tuple[StateDict, list[str]
     named, unused, source = to_published_names(weights)
     if source is None or source.layout not in module.layouts:
         own, elsewhere, _ = _place(weights, module.published_keys)
-        if hasattr(module, "model_name") and own.keys() >= module.state_dict().keys():
+        needed = {k for k in module.state_dict() if not k.endswith("num_batches_tracked")}
+        if hasattr(module, "model_name") and own.keys() >= needed:
             return own, elsewhere, "timm"
         _refuse(weights, source, module)
     eps = {part.eps for part in module.modules() if isinstance(part, _BatchNorm)}

@@ -144,9 +144,9 @@ def fetch_weights(model_name: str) -> Path:
         path = path.with_name(cfg.url.rpartition("/")[2])
     failure = None
     if int(os.environ.get("LOCAL_RANK", 0)) == 0 and not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
         print_log(f"downloading the weights of {name} to {path}", "current")
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             if cfg.hf_hub_id:
                 hf_hub_download(cfg.hf_hub_id, file_name, local_dir=path.parent)
             else:

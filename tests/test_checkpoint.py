@@ -344,6 +344,24 @@ def test_deit_tinys_real_weights_give_its_logits_exactly_in_a_woven_network(real
         assert torch.equal(head(net(images))[1], theirs(images))
 
 
+@pytest.mark.parametrize(
+    "name, args, key",
+    [
+        ("deit_tiny_distilled_patch16_224", SMALL, "head_dist"),
+        ("vit_base_patch16_siglip_224", SMALL, "attn_pool"),
+    ],
+)
+def test_a_network_with_another_head_is_refused_by_a_plain_one(tmp_path, name, args, key):
+    torch.save(timm.create_model(name, num_classes=1000, **args).state_dict(), tmp_path / "vit.pth")
+    message = f"keys are not those of a ViT for ViTClassifier: {key}"
+    assert_untouched(small_head().vit, tmp_path / "vit.pth", message)
+
+
+def test_an_empty_pattern_would_allow_everything_and_is_refused():
+    with pytest.raises(ValueError, match="of which an empty one allows everything"):
+        PretrainedTower("vit.pth", allow_missing=["fius.", ""])
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_a_file_in_half_precision_is_refused(tmp_path, dtype):
     weights = {key: value.to(dtype) for key, value in timm_vit().state_dict().items()}

@@ -107,6 +107,19 @@ def test_rotary_positions_of_one_pass_are_the_same_in_every_block():
     assert seen[0] is seen[1] and not torch.equal(seen[0], seen[2])
 
 
+@pytest.mark.parametrize("name", ["eva02_tiny_patch14_224", "beitv2_base_patch16_224"])
+def test_two_sizes_before_one_backward_pass_recompute_each_its_own(name):
+    grads = []
+    for with_cp in (False, True):
+        torch.manual_seed(0)
+        args = dict(depth=2, embed_dim=48, num_heads=3)
+        tower = ViTTower(name, args, with_cp=with_cp).train()
+        images = [torch.randn(1, 3, 48, 64), torch.randn(1, 3, 80, 32)]
+        sum(tower(image)[0].square().mean() for image in images).backward()
+        grads.append([parameter.grad for parameter in tower.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*grads, strict=True))
+
+
 def test_two_sizes_in_turn_do_not_disturb_each_other():
     tower = ViTTower("beitv2_base_patch16_224", dict(depth=2, embed_dim=48, num_heads=3)).eval()
     small, large = torch.randn(1, 3, 48, 64), torch.randn(1, 3, 96, 32)

@@ -71,6 +71,13 @@ def test_without_a_network_the_error_says_which_file_to_put_where(hub, tmp_path)
     assert str(tmp_path / f"home/hub/checkpoints/{NAME}/model.safetensors") in message
 
 
+def test_a_folder_that_cannot_be_written_is_named(hub, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "file"))
+    with pytest.raises(ConnectionError, match="Not a directory.*put it to .*file/hub/checkpoints"):
+        fetch_weights(NAME)
+
+
 def test_other_processes_wait_and_do_not_download(hub, monkeypatch):
     remote, requests = hub
     monkeypatch.setenv("LOCAL_RANK", "1")

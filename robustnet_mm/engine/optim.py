@@ -9,7 +9,14 @@ from torch import nn
 
 from robustnet_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
-_TABLES = ("pos_embed", "cls_token", "reg_token")
+_TABLES = (
+    "pos_embed",
+    "cls_token",
+    "reg_token",
+    "dist_token",
+    "rope.freqs",
+    "relative_position_bias_table",
+)
 _PARTS = ("cnn", "vit", "fius", "others")
 
 

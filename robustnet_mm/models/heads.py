@@ -74,7 +74,8 @@ class ViTClassifier(_Classifier):
         self.published_keys = [
             (r"head\.(weight|bias)", r"fc.\1"),
             (rf"{norm}\.(.*)", r"norm.\1"),
-            (rf"(?!({other}|head)\.).*", None),  # a norm in the other place is another network
+            # a norm in the other place, or another head beside, is another network
+            (rf"(?!({other}|head|head_dist|attn_pool)\.).*", None),
         ]
         self.norm = nn.LayerNorm(in_channels, eps=1e-6)
 

@@ -27,9 +27,17 @@ _WORKING = (
 
 
 class _AnyGridAttention(beit.Attention):
-    """BEiT's attention, its table of relative positions resized to the grid of the image."""
+    """BEiT's attention, its table of relative positions resized to the grid of the image.
+
+    The grid comes with each call, beside the bias that the blocks share, so that a recomputation
+    in the backward pass sees that of its own image.
+    """
 
     grid: tuple[int, int]
+
+    def forward(self, x: Tensor, shared_rel_pos_bias: tuple) -> Tensor:
+        self.grid, shared = shared_rel_pos_bias
+        return super().forward(x, shared)
 
     def _get_rel_pos_bias(self) -> Tensor:
         if self.grid == tuple(self.window_size):
@@ -155,11 +163,7 @@ class ViTTower(Tower):
         if isinstance(self.model, Eva):
             rope = positions[index] if self.model.rope_mixed else positions
             return super().run(index, tokens, rope)
-        if isinstance(self.model, beit.Beit):
-            grid, shared = positions
-            self.blocks[index].attn.grid = grid
-            return super().run(index, tokens, shared)
-        return super().run(index, tokens)
+        return super().run(index, tokens, *([] if positions is None else [positions]))
 
     def forward(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """The ViT alone: (N, 3, H, W) -> tokens (N, P + h*w, D) before the final norm, grid."""
@@ -178,7 +182,7 @@ def create_vit(model_name: str, args: dict) -> nn.Module:
     arch = str(model_name).partition(".")[0]
     known = timm.is_model(arch)
     if not (known and timm.models.model_entrypoint(arch).__module__ == beit.__name__):
-        args = dict(dynamic_img_size=True, dynamic_img_pad=True, **args)
+        args = {"dynamic_img_size": True, "dynamic_img_pad": True, **args}
     try:
         model = create_timm_model(model_name, "vit_*", **args)
     except ValueError as error:
@@ -195,5 +199,4 @@ def create_vit(model_name: str, args: dict) -> nn.Module:
         model.patch_embed.strict_img_size, model.patch_embed.dynamic_img_pad = False, True
         for block in model.blocks:
             block.attn.__class__ = _AnyGridAttention  # the same weights, any grid
-            block.attn.grid = model.patch_embed.grid_size
     return model
