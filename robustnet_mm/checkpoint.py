@@ -9,9 +9,8 @@ from mmengine.model.weight_init import initialize
 from timm.layers import resample_abs_pos_embed, resize_rel_pos_bias_table
 from timm.models import get_pretrained_cfg, list_pretrained
 from torch import Tensor, bfloat16, float16, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from robustnet_mm.conversion import OWN_SOURCE, convert, under_prefix
+from robustnet_mm.conversion import OWN_SOURCE, convert, has_folded_norms, under_prefix
 from robustnet_mm.key_tables import StateDict
 from robustnet_mm.registry import WEIGHT_INITIALIZERS
 from robustnet_mm.weight_files import fetch_weights, find_state_dict, read_checkpoint, some
@@ -61,11 +60,7 @@ def load_into(
         ValueError: Keys missing, left over, of another shape, or not in full precision.
     """
     own, report, fit = module.state_dict(), LoadReport(source), {}
-    dropped = tuple(
-        f"{name}.{prefix}".lstrip(".")
-        for name, part in module.named_modules()
-        for prefix in getattr(part, "dropped_keys", ())
-    )
+    dropped = _dropped_keys(module)
     left, wrong, half = [], [], []
     for key, value in weights.items():
         if key not in own:
@@ -100,6 +95,15 @@ def load_into(
     module.load_state_dict(fit, strict=False)
     report.loaded = list(fit)
     return report
+
+
+def _dropped_keys(module: nn.Module) -> tuple[str, ...]:
+    """Beginnings of keys of parts that the module once had and does without."""
+    return tuple(
+        f"{name}.{prefix}".lstrip(".")
+        for name, part in module.named_modules()
+        for prefix in getattr(part, "dropped_keys", ())
+    )
 
 
 def _advice(found: dict[str, list[str]]) -> str:
@@ -259,11 +263,9 @@ def _warn_of_other_normalizations(module: nn.Module):
 
 
 def _warn_of_folded_norms(module: nn.Module):
-    """A CNN exported for inference has its norms inside its convolutions."""
-    norms = [part for part in module.modules() if isinstance(part, _BatchNorm)]
-    if getattr(module, "norm_eval", True) or module.weights_kind != "cnn" or not norms:
+    if getattr(module, "norm_eval", True) or module.weights_kind != "cnn":
         return
-    if all(not norm.running_mean.any() and (norm.running_var == 1).all() for norm in norms):
+    if has_folded_norms(module.state_dict()):
         print_log(
             "all BatchNorm statistics of the file are 0 and 1: its norms were folded into the "
             "convolutions. Set norm_eval=True, or training changes the network at once",

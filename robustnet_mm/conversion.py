@@ -30,6 +30,14 @@ _FOREIGN = (
 )
 
 
+def has_folded_norms(weights: StateDict) -> bool:
+    """Whether all BatchNorm statistics are 0 and 1 (or 1 - eps), as in a CNN made for inference."""
+    means = [value for key, value in weights.items() if key.endswith("running_mean")]
+    variances = [value for key, value in weights.items() if key.endswith("running_var")]
+    untouched = all(((v - 1).abs() < 2e-3).all() for v in variances)
+    return bool(means) and untouched and not any(mean.any() for mean in means)
+
+
 def find_source(weights: StateDict) -> Source | None:
     """The first source whose key is there."""
     for source in SOURCES:

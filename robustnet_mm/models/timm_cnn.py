@@ -146,8 +146,8 @@ class TimmCNNTower(Tower):
             ) from error
         self.blocks = [TimmBlock(parts, *channels) for parts, channels, _ in found]
         self._block_names = self._find_block_names()
-        strides = [stride for *_, stride in found]
-        ends = [u for u in range(len(found)) if strides[u + 1 :][:1] != [strides[u]]]
+        strides = [*(stride for *_, stride in found), None]
+        ends = [u for u in range(len(found)) if strides[u] != strides[u + 1]]
         self.level_ends = [u for u in ends if strides[u] in _LEVEL_STRIDES]
         self.out_channels = tuple(found[u][1][1] for u in self.level_ends)
         self.out_strides = tuple(strides[u] for u in self.level_ends)

@@ -16,10 +16,9 @@ from pathlib import Path
 import timm
 import torch
 from mmengine.config import Config, DictAction
-from torch import nn
 
 from robustnet_mm.checkpoint import PretrainedTower
-from robustnet_mm.conversion import to_published_names
+from robustnet_mm.conversion import has_folded_norms, to_published_names
 from robustnet_mm.engine.hooks import WholeFileBackend
 from robustnet_mm.models import CONV_ARCHS, RobustNet, TowerNeck, TwoTowerHead
 from robustnet_mm.weight_files import fetch_weights, find_state_dict, read_checkpoint
@@ -126,11 +125,6 @@ def describe_towers(args: argparse.Namespace, mean_pooled: bool) -> tuple[dict, 
     return cnn, dict(type="robustnet_mm.ViTTower", **vit_head), cnn_head, vit_head
 
 
-def has_folded_norms(module: nn.Module) -> bool:
-    means = [value for key, value in module.state_dict().items() if key.endswith("running_mean")]
-    return bool(means) and not any(mean.any() for mean in means)
-
-
 def make_detector(net: RobustNet, backbone: dict, checkpoint: str) -> dict:
     """What a Mask R-CNN on this backbone changes in the host's model."""
     init_cfg = dict(type="robustnet_mm.PretrainedTower", checkpoint=checkpoint)
@@ -173,7 +167,7 @@ def main():
         load = PretrainedTower(files[tower], allow_missing=args.allow_missing)
         for module in (getattr(net, tower), getattr(head, tower)):
             load(module)
-    if has_folded_norms(net.cnn):
+    if has_folded_norms(net.cnn.state_dict()):
         cnn["norm_eval"] = True
     weights = {f"backbone.{k}": v for k, v in net.state_dict().items()}
     weights |= {f"head.{k}": v for k, v in head.state_dict().items()}

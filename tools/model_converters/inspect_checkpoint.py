@@ -14,7 +14,7 @@ from mmengine.logging import MMLogger
 from timm.models import get_pretrained_cfg
 
 from robustnet_mm.checkpoint import PretrainedTower
-from robustnet_mm.conversion import to_published_names
+from robustnet_mm.conversion import has_folded_norms, to_published_names
 from robustnet_mm.key_tables import StateDict
 from robustnet_mm.models import CONV_ARCHS, ConvTower, TimmCNNTower, ViTTower
 from robustnet_mm.weight_files import find_state_dict, read_checkpoint, some
@@ -47,8 +47,7 @@ def describe(weights: StateDict) -> list[str]:
         lines.append(f"positions: {_positions(shape, patch, number)}")
         scaled = "blocks.0.ls1.gamma" in shape or "blocks.0.gamma_1" in shape
         lines.append(f"LayerScale: {'yes' if scaled else 'no'}")
-    means = [value for key, value in weights.items() if key.endswith("running_mean")]
-    if means and not any(mean.any() for mean in means):
+    if has_folded_norms(weights):
         lines.append("BatchNorm: folded into the convolutions; set norm_eval=True")
     return lines
 
@@ -72,7 +71,8 @@ def find_names(weights: StateDict, layout: str | None) -> list[str]:
     if patch is not None:
         names = [name for name in names if f"patch{patch.size(-1)}_" in f"{name}_"]
     found = {}
-    print(f"comparing with {len(names)} networks of timm ...", file=sys.stderr)
+    if names:
+        print(f"comparing with {len(names)} networks of timm ...", file=sys.stderr)
     for name in names:
         resized = _misfit(name, weights)
         if resized is not None:
