@@ -21,7 +21,7 @@ WITHOUT_STAGES = "densenet121 vgg11 inception_v3 dla34 swin_tiny_patch4_window7_
 
 
 @pytest.mark.parametrize("name", INSIDE + AT_BORDERS)
-def test_a_published_file_gives_the_librarys_logits_at_any_size(name, tmp_path):
+def test_a_published_file_gives_the_librarys_maps_and_logits_at_any_size(name, tmp_path):
     theirs = randomize(timm.create_model(name, num_classes=7))
     torch.save(theirs.state_dict(), tmp_path / "cnn.pth")
     own_norm = TimmCNNTower(name).input_norm
@@ -35,6 +35,9 @@ def test_a_published_file_gives_the_librarys_logits_at_any_size(name, tmp_path):
         with torch.no_grad():
             maps = tower(images)
             assert torch.equal(head(TowerOutputs(maps, None, None)), theirs(images))
+            if hasattr(theirs, "forward_intermediates"):
+                own = theirs.forward_intermediates(images, intermediates_only=True)
+                assert all(any(torch.equal(feat, x) for x in own) for feat in maps)
         if size == (224, 224):
             assert tower.out_strides == tuple(224 // feat.size(-1) for feat in maps)
         assert tower.out_channels == tuple(feat.size(1) for feat in maps)

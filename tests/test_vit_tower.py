@@ -50,17 +50,17 @@ def library(name, args):
     return randomize(timm.create_model(name, num_classes=7, **args, **dynamic))
 
 
-def library_logits(theirs, images):
+def library_logits(theirs, images, features=False):
     if not hasattr(theirs, "dynamic_img_size"):  # BEiT: resizes its tables once, pads nothing
         patch = theirs.patch_embed.patch_size[0]
         height, width = (-(-side // patch) * patch for side in images.shape[-2:])
         theirs.set_input_size((height, width))
         images = F.pad(images, (0, width - images.size(-1), 0, height - images.size(-2)))
-    return theirs(images)
+    return theirs.forward_features(images) if features else theirs(images)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_a_published_file_gives_the_librarys_logits_at_any_size(name, tmp_path):
+def test_a_published_file_gives_the_librarys_tokens_and_logits_at_any_size(name, tmp_path):
     args, key, num_prefix = FAMILIES[name]
     theirs = library(name, args)
     assert key is None or key in theirs.state_dict()
@@ -77,6 +77,9 @@ def test_a_published_file_gives_the_librarys_logits_at_any_size(name, tmp_path):
             tokens, grid = tower(images)
             logits = head(TowerOutputs((), tokens, grid))
             assert torch.equal(logits, library_logits(theirs, images))
+            assert torch.equal(
+                head.model.norm(tokens), library_logits(theirs, images, features=True)
+            )
         assert grid == tuple(-(-a // b) for a, b in zip(size, tower.patch_size, strict=True))
         assert tokens.size(1) == tower.num_prefix_tokens + grid[0] * grid[1]
     assert tower.num_prefix_tokens == num_prefix
