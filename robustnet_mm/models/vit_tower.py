@@ -1,6 +1,7 @@
 """ViTTower: a plain ViT of timm as a tower, at any image size."""
 
 from math import ceil
+from typing import NamedTuple
 
 import timm
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from robustnet_mm.registry import MODELS
 
 from .towers import Tower, create_timm_model, norm_of
+from .windows import Windows
 
 # what timm does after the last block, which belongs to `TimmViTClassifier`
 HEAD_PARTS = ("norm", "attn_pool", "fc_norm", "head_drop", "head", "head_dist")
@@ -24,6 +26,16 @@ _WORKING = (
     "choose a ViT, DeiT, MAE, DINO, DINOv2, DINOv3, EVA-02, CLIP, SigLIP or BEiT of timm, such as "
     "'vit_base_patch14_dinov2' or 'deit_tiny_patch16_224'"
 )
+
+
+class Positions(NamedTuple):
+    """What the blocks need to know beside the tokens, made once for an image."""
+
+    grid: tuple[int, int]
+    table: Tensor | None = None  # Eva's rotary table, or the bias that BEiT's blocks share
+    windows: Windows | None = None
+    window_table: Tensor | None = None  # the rotary table, cut: (..., windows, 1, s*s, channels)
+    key_mask: Tensor | None = None  # (windows, 1, 1, P + s*s) where windows are padded
 
 
 class _AnyGridAttention(beit.Attention):
@@ -65,6 +77,9 @@ class ViTTower(Tower):
         model_name: timm's name, with or without a tag: 'vit_base_patch14_dinov2.lvd142m'.
         model_args: Overrides of that model's own arguments, e.g. `dict(depth=4)`.
         drop_path_rate: Stochastic depth of the last block, growing from 0 at the first.
+        window_size: Side in patches of the windows within which the blocks attend; None lets all
+            blocks attend to the whole image.
+        global_blocks: Blocks that attend to the whole image all the same, e.g. (2, 5, 8, 11).
         kwargs: See `Tower`; a stage is a block.
 
     Attributes:
@@ -84,6 +99,8 @@ class ViTTower(Tower):
         model_name: str,
         model_args: dict | None = None,
         drop_path_rate: float = 0.0,
+        window_size: int | None = None,
+        global_blocks: tuple[int, ...] = (),
         **kwargs,
     ):
         args = dict(num_classes=0, drop_path_rate=drop_path_rate)
@@ -99,6 +116,8 @@ class ViTTower(Tower):
         self.embed_dims = model.embed_dim
         self.patch_size = model.patch_embed.patch_size
         self.num_prefix_tokens = model.num_prefix_tokens
+        self.window_size = window_size
+        self.global_blocks = _check_windows(model, window_size, global_blocks)
         self.published_keys = [(_HEAD_KEYS, None), (r".*", r"model.\g<0>")]
         self._freeze()
 
@@ -119,11 +138,8 @@ class ViTTower(Tower):
         tables = list(self.model.parameters(recurse=False))
         return [stem + tables, *([block] for block in self.blocks)]
 
-    def embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int], Tensor | tuple | None]:
+    def embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int], Positions]:
         """Patch embedding: (N, 3, H, W) -> (N, P + h*w, D), the grid (h, w), and the positions.
-
-        Positions are what each block needs beside the tokens: the rotary table of Eva's networks,
-        the grid and the shared bias of BEiT, None for the others.
 
         Raises:
             ValueError: The image is smaller than one patch.
@@ -134,15 +150,28 @@ class ViTTower(Tower):
                 f"an image must be at least one patch of {p} x {q} pixels, got {height} x {width}: "
                 "resize it, or choose a ViT with smaller patches"
             )
-        model, grid, positions = self.model, (ceil(height / p), ceil(width / q)), None
+        model, grid, table = self.model, (ceil(height / p), ceil(width / q)), None
         tokens = model.patch_embed(self.normalize(images))
         if isinstance(model, Eva):
-            tokens, positions = model._pos_embed(tokens)
-            return model.norm_pre(tokens), grid, positions
-        if isinstance(model, beit.Beit):
-            return self._embed_beit(tokens, grid), grid, (grid, self._shared_bias(grid))
-        tokens = model.patch_drop(model._pos_embed(tokens))
-        return model.norm_pre(tokens), grid, positions
+            tokens, table = model._pos_embed(tokens)
+        elif isinstance(model, beit.Beit):
+            return self._embed_beit(tokens, grid), grid, Positions(grid, self._shared_bias(grid))
+        else:
+            tokens = model.patch_drop(model._pos_embed(tokens))
+        return model.norm_pre(tokens), grid, self._positions(grid, table, tokens.device)
+
+    def _positions(self, grid, table: Tensor | None, device: torch.device) -> Positions:
+        if self.window_size is None:
+            return Positions(grid, table)
+        windows = Windows(grid, self.window_size, self.num_prefix_tokens)
+        cut = None
+        if (
+            table is not None
+        ):  # (h*w, C), or (blocks, heads, h*w, C) -> (..., windows, heads, s*s, C)
+            heads = table.flatten(0, -3) if table.ndim > 2 else table[None]
+            cut = windows.cut(heads).unflatten(0, table.shape[:-2] or (1,)).transpose(-4, -3)
+        mask = windows.key_mask(device)
+        return Positions(grid, table, windows, cut, mask)
 
     def _embed_beit(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
         model = self.model
@@ -158,12 +187,22 @@ class ViTTower(Tower):
             return shared and shared()
         return _bias(shared.relative_position_bias_table, tuple(shared.window_size), grid)
 
-    def run(self, index: int, tokens: Tensor, positions: Tensor | tuple | None = None) -> Tensor:
-        """Run block `index`: (N, P + h*w, D) -> the same shape."""
-        if isinstance(self.model, Eva):
-            rope = positions[index] if self.model.rope_mixed else positions
-            return super().run(index, tokens, rope)
-        return super().run(index, tokens, *([] if positions is None else [positions]))
+    def run(self, index: int, tokens: Tensor, positions: Positions) -> Tensor:
+        """Run block `index`, on windows or on the whole: (N, P + h*w, D) -> the same shape."""
+        if isinstance(self.model, beit.Beit):
+            return super().run(index, tokens, (positions.grid, positions.table))
+        eva = isinstance(self.model, Eva)
+        if positions.windows is None or index in self.global_blocks:
+            args = (_of_block(self.model, positions.table, index),) if eva else ()
+            return super().run(index, tokens, *args)
+        windowed = positions.windows.partition(tokens)
+        repeats = tokens.size(0)  # images stand before windows in the batch
+        mask = None if positions.key_mask is None else positions.key_mask.repeat(repeats, 1, 1, 1)
+        args = (mask,)
+        if eva:
+            table = _of_block(self.model, positions.window_table, index)
+            args = (None if table is None else table.repeat(repeats, 1, 1, 1), mask)
+        return positions.windows.merge(super().run(index, windowed, *args))
 
     def forward(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """The ViT alone: (N, 3, H, W) -> tokens (N, P + h*w, D) before the final norm, grid."""
@@ -171,6 +210,28 @@ class ViTTower(Tower):
         for index in range(len(self.blocks)):
             tokens = self.run(index, tokens, positions)
         return tokens, grid
+
+
+def _of_block(model: nn.Module, table: Tensor | None, index: int) -> Tensor | None:
+    return table[index] if model.rope_mixed and table is not None else table
+
+
+def _check_windows(model: nn.Module, size: int | None, global_blocks) -> tuple[int, ...]:
+    """The global blocks, if windows of this size can be cut for this model."""
+    if size is None:
+        if global_blocks:
+            raise ValueError(f"global_blocks={global_blocks} needs window_size, got None")
+        return ()
+    if not isinstance(size, int) or size < 1:
+        raise ValueError(f"window_size must be a number of patches from 1 on, got {size!r}")
+    if isinstance(model, beit.Beit):
+        raise ValueError(
+            "window_size is not for BEiT, whose bias belongs to the whole grid: leave it out, or "
+            "take a ViT with a table of positions or rotary positions"
+        )
+    if wrong := [b for b in global_blocks if not 0 <= b < len(model.blocks)]:
+        raise ValueError(f"global_blocks must be in 0..{len(model.blocks) - 1}, got {wrong}")
+    return tuple(global_blocks)
 
 
 def create_vit(model_name: str, args: dict) -> nn.Module:
