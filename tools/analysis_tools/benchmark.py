@@ -1,0 +1,259 @@
+"""Time and memory of woven networks beside their two towers run alone, and beside their peers.
+
+    python tools/analysis_tools/benchmark.py --arch small-patch16 --size 224 224 --mode forward
+
+One process runs all contenders in turn, round by round, so that what slows the machine slows all
+of them; medians and quartiles are shown, and ratios to a named base within each round. Peak memory
+is measured for each contender in a process of its own (CPU), or by the allocator (CUDA). Writes
+results.json, results.md and results.png into --out.
+"""
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median, quantiles
+
+import torch
+from torch import Tensor, nn
+
+from robustnet_mm.models import RobustNet
+from robustnet_mm.models.fiu import Squeeze, pool_to_grid
+
+
+class Floor(nn.Module):
+    """The two towers one after the other, with nothing between them: the limit of a weave."""
+
+    def __init__(self, arch: str):
+        super().__init__()
+        net = RobustNet(arch, direction="none")
+        self.cnn, self.vit = net.cnn, net.vit
+
+    def forward(self, images: Tensor):
+        return self.cnn(images), self.vit(images)
+
+
+class PaperSqueeze(Squeeze):
+    """The paper's order of operations: convolve the whole map, then pool."""
+
+    def forward(self, detail: Tensor, grid: tuple[int, int]) -> Tensor:
+        x = pool_to_grid(self.conv(detail), grid).flatten(2).transpose(1, 2)
+        return self.gate(self.act(self.norm(x)))
+
+
+def in_papers_order(net: RobustNet) -> RobustNet:
+    for fiu in net.fius:
+        fiu.squeeze.__class__ = PaperSqueeze
+    return net
+
+
+def conformer() -> nn.Module:
+    from mmpretrain.models import Conformer  # an installed peer, not a copy
+
+    return Conformer("small")
+
+
+def timm_model(name: str) -> nn.Module:
+    import timm
+
+    dynamic = dict(dynamic_img_size=True, dynamic_img_pad=True) if name.startswith("vit") else {}
+    return timm.create_model(name, num_classes=0, **dynamic)
+
+
+CONTENDERS = {
+    "floor": lambda a: Floor(a.arch),
+    "both": lambda a: RobustNet(a.arch),
+    "vit_to_cnn": lambda a: RobustNet(a.arch, direction="vit_to_cnn"),
+    "cnn_to_vit": lambda a: RobustNet(a.arch, direction="cnn_to_vit"),
+    "none": lambda a: RobustNet(a.arch, direction="none"),
+    "papers_order": lambda a: in_papers_order(RobustNet(a.arch)),
+    "windows": lambda a: RobustNet(a.arch, vit=dict(window_size=14, global_blocks=a.globals)),
+    "with_cp": lambda a: RobustNet(a.arch, cnn=dict(with_cp=True), vit=dict(with_cp=True)),
+    "conformer_small": lambda a: conformer(),  # 224 x 224 only: its position table is fixed
+    "vit_base": lambda a: timm_model("vit_base_patch16_224"),
+    "resnet50": lambda a: timm_model("resnet50"),
+}
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Compare times and memory")
+    parser.add_argument("--arch", default="small-patch16", help="variant of RobustNet")
+    parser.add_argument(
+        "--contenders", nargs="+", choices=CONTENDERS, default=["floor", "both", "papers_order"]
+    )
+    parser.add_argument("--base", default="floor", help="the contender that is 1.00")
+    parser.add_argument("--size", nargs=2, type=int, default=[224, 224], metavar=("H", "W"))
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--mode", nargs="+", choices=["forward", "train"], default=["forward"])
+    parser.add_argument("--dtype", choices=["float32", "bf16"], default="float32")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, default=1, help="of the CPU")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--warmup", type=int, default=2)
+    parser.add_argument("--memory", action="store_true", help="peak memory, too")
+    parser.add_argument("--globals", nargs="*", type=int, default=[2, 5, 8, 11], help="blocks")
+    parser.add_argument("--out", default="work_dirs/benchmark")
+    parser.add_argument("--only", help=argparse.SUPPRESS)  # the process of one contender
+    return parser.parse_args()
+
+
+def leaves(output) -> list[Tensor]:
+    """All floating tensors of an output, however nested."""
+    if isinstance(output, Tensor):
+        return [output] if output.is_floating_point() else []
+    return [x for part in output or () if not isinstance(part, int) for x in leaves(part)]
+
+
+class Contender:
+    """One network with its step: a forward pass, or forward, backward and update."""
+
+    def __init__(self, name: str, mode: str, args: argparse.Namespace):
+        torch.manual_seed(0)
+        self.model = CONTENDERS[name](args).to(args.device)
+        self.model.train(mode == "train")
+        self.mode, self.args = mode, args
+        self.images = torch.randn(args.batch, 3, *args.size, device=args.device)
+        used = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.SGD(used, lr=0.0) if mode == "train" else None
+
+    def step(self):
+        cuda = self.args.device == "cuda"
+        half = torch.autocast(self.args.device, torch.bfloat16, enabled=self.args.dtype == "bf16")
+        with torch.set_grad_enabled(self.mode == "train"), half:
+            loss = sum(x.float().square().mean() for x in leaves(self.model(self.images)))
+        if self.optimizer is not None:
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self.optimizer.step()
+        if cuda:
+            torch.cuda.synchronize()
+
+    def seconds(self) -> float:
+        start = time.perf_counter()
+        self.step()
+        return time.perf_counter() - start
+
+
+def measure_times(mode: str, args: argparse.Namespace) -> dict[str, list[float]]:
+    """Seconds of every step of every contender, in turn, round by round."""
+    contenders = {name: Contender(name, mode, args) for name in args.contenders}
+    times = {name: [] for name in contenders}
+    for number in range(args.warmup + args.rounds):
+        print(f"\r{mode}: round {number + 1} of {args.warmup + args.rounds} ", end="",
+              file=sys.stderr)  # fmt: skip
+        for name, contender in contenders.items():
+            seconds = contender.seconds()
+            if number >= args.warmup:
+                times[name].append(seconds)
+    print(file=sys.stderr)
+    return times
+
+
+def measure_memory(name: str, mode: str, args: argparse.Namespace) -> float:
+    """Peak memory of one contender's steps in MiB, without what the model itself takes."""
+    if args.device == "cuda":
+        contender = Contender(name, mode, args)
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        contender.step()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    command = [sys.executable, __file__, *sys.argv[1:], "--only", f"{name}:{mode}"]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def peak_of_this_process(name: str, mode: str, args: argparse.Namespace) -> float:
+    """MiB that a step needs beyond what is there before it (Linux)."""
+    contender = Contender(name, mode, args)
+    contender.model(contender.images[..., :32, :32])  # what libraries allocate once
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
+    before = _status("VmRSS")
+    contender.step()
+    return (_status("VmHWM") - before) / 2**10
+
+
+def _status(key: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{key}:"))
+
+
+def summarise(times: dict[str, list[float]], base: str) -> dict[str, dict]:
+    """Median, quartiles and the median of the ratios to the base within each round."""
+    rows = {}
+    for name, seconds in times.items():
+        low, _, high = quantiles(seconds, n=4)
+        ratios = [a / b for a, b in zip(seconds, times[base], strict=True)]
+        rows[name] = dict(median=median(seconds), low=low, high=high, ratio=median(ratios))
+    return rows
+
+
+def describe_machine(args: argparse.Namespace) -> str:
+    if args.device == "cuda":
+        return f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
+    return f"{platform.machine()}, {args.threads} CPU thread(s), torch {torch.__version__}"
+
+
+def table(results: dict, args: argparse.Namespace) -> str:
+    height, width = args.size
+    lines = [f"{args.arch}, {height} x {width}, batch {args.batch}, {args.dtype}, "
+             f"{describe_machine(args)}; {args.rounds} rounds", "",
+             "| contender | step | median | quartiles | ratio | peak memory |",
+             "|---|---|---|---|---|---|"]  # fmt: skip
+    for mode, rows in results.items():
+        for name, row in rows.items():
+            memory = f"{row['memory']:.0f} MiB" if "memory" in row else "not measured"
+            ms = [1000 * row[key] for key in ("median", "low", "high")]
+            lines.append(f"| {name} | {mode} | {ms[0]:.1f} ms | {ms[1]:.1f} to {ms[2]:.1f} | "
+                         f"{row['ratio']:.3f} | {memory} |")  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def draw(results: dict, args: argparse.Namespace, path: Path):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, len(results), figsize=(6 * len(results), 3), squeeze=False)
+    for axis, (mode, rows) in zip(axes[0], results.items(), strict=True):
+        names = list(rows)
+        bars = axis.barh(names, [rows[name]["ratio"] for name in names], color="#4878a8")
+        axis.bar_label(bars, fmt="%.2f", padding=3)
+        axis.axvline(1.0, color="0.4", linewidth=1)
+        axis.invert_yaxis()
+        axis.set_xlabel(f"time relative to {args.base}")
+        axis.set_title(f"{args.arch}, {args.size[0]} x {args.size[1]}, {mode}")
+        axis.margins(x=0.15)
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+
+
+def main():
+    args = parse_args()
+    torch.set_num_threads(args.threads)
+    if args.base not in args.contenders:
+        raise SystemExit(
+            f"--base must be one of the contenders {args.contenders}, got {args.base!r}"
+        )
+    if args.only:
+        print(peak_of_this_process(*args.only.split(":"), args))
+        return
+    results = {mode: summarise(measure_times(mode, args), args.base) for mode in args.mode}
+    if args.memory:
+        for mode, rows in results.items():
+            for name in rows:
+                rows[name]["memory"] = measure_memory(name, mode, args)
+    out = Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    settings = {key: value for key, value in vars(args).items() if key != "only"}
+    record = dict(settings=settings, machine=describe_machine(args), results=results)
+    (out / "results.json").write_text(json.dumps(record, indent=1))
+    (out / "results.md").write_text(table(results, args))
+    draw(results, args, out / "results.png")
+    print(table(results, args))
+
+
+if __name__ == "__main__":
+    main()
