@@ -1,0 +1,59 @@
+"""The benchmark's figures are of the passes that it names; how fast they are is not tested."""
+
+import json
+import runpy
+import sys
+
+import pytest
+import torch
+from conftest import ROOT
+
+from robustnet_mm.models import RobustNet
+
+TOOL = str(ROOT / "tools/analysis_tools/benchmark.py")
+
+
+@pytest.fixture
+def start(monkeypatch, tmp_path, capsys):
+    def run(*args):
+        command = ["benchmark.py", "--arch", "nano", "--size", "64", "96", "--rounds", "2"]
+        command += ["--warmup", "0", "--device", "cpu", "--out", str(tmp_path), *args]
+        monkeypatch.setattr(sys, "argv", command)
+        runpy.run_path(TOOL, run_name="__main__")
+        return json.loads((tmp_path / "results.json").read_text()), capsys.readouterr().out
+
+    return run
+
+
+def test_every_contender_is_run_and_written_with_its_ratio_to_the_base(start, tmp_path):
+    names = ["floor", "both", "papers_order", "none", "windows", "with_cp"]
+    record, said = start("--contenders", *names, "--mode", "forward", "train", "--globals", "3")
+    for mode in ("forward", "train"):
+        rows = record["results"][mode]
+        assert list(rows) == names and rows["floor"]["ratio"] == 1.0
+        assert all(0 < row["low"] <= row["median"] <= row["high"] for row in rows.values())
+    assert said.count("| both |") == 2 and "not measured" in said
+    assert (tmp_path / "results.png").stat().st_size > 5000
+
+
+def test_memory_is_that_of_the_step_in_a_process_of_its_own(start):
+    names = ["--contenders", "floor", "with_cp", "both", "--mode", "train", "--memory"]
+    rows = start(*names, "--size", "256", "256", "--batch", "2")[0]["results"]["train"]
+    assert 0 < rows["with_cp"]["memory"] < rows["both"]["memory"]
+
+
+def test_the_papers_order_gives_the_same_numbers():
+    tool = runpy.run_path(TOOL)
+    net = RobustNet("nano").eval()
+    for parameter in net.fius.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    images = torch.randn(1, 3, 96, 128)
+    with torch.no_grad():
+        ours = net(images)
+        theirs = tool["in_papers_order"](net)(images)
+    torch.testing.assert_close(ours.tokens, theirs.tokens, rtol=1e-5, atol=1e-5)
+
+
+def test_a_base_that_does_not_run_is_named(start):
+    with pytest.raises(SystemExit, match="--base must be one of the contenders"):
+        start("--contenders", "both")
