@@ -184,7 +184,7 @@ def summarise(times: dict[str, list[float]], base: str) -> dict[str, dict]:
     """Median, quartiles and the median of the ratios to the base within each round."""
     rows = {}
     for name, seconds in times.items():
-        low, _, high = quantiles(seconds, n=4)
+        low, _, high = quantiles(seconds, n=4, method="inclusive")
         ratios = [a / b for a, b in zip(seconds, times[base], strict=True)]
         rows[name] = dict(median=median(seconds), low=low, high=high, ratio=median(ratios))
     return rows
