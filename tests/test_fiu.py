@@ -13,11 +13,15 @@ def random_(module):
     return module
 
 
+def conv(x, proj):
+    return F.conv2d(x, proj.weight[..., None, None], proj.bias)
+
+
 def test_pooling_first_equals_the_papers_order():
     """Paper: 1x1 convolution at full map size, average pooling, LayerNorm, GELU."""
     squeeze = random_(Squeeze(16, 24))
     detail, grid = torch.randn(2, 16, 28, 56), (7, 14)
-    pooled = F.avg_pool2d(squeeze.conv(detail), 4).flatten(2).transpose(1, 2)
+    pooled = F.avg_pool2d(conv(detail, squeeze.proj), 4).flatten(2).transpose(1, 2)
     expected = squeeze.gate(F.gelu(squeeze.norm(pooled)))
     torch.testing.assert_close(squeeze(detail, grid), expected, rtol=1e-5, atol=1e-5)
 
@@ -27,7 +31,7 @@ def test_expand_equals_the_papers_order():
     expand = random_(Expand(24, 16)).eval()
     tokens, x = torch.randn(2, 6, 24), torch.randn(2, 16, 8, 12)
     maps = tokens.transpose(1, 2).reshape(2, 24, 2, 3)
-    maps = F.relu(expand.norm(expand.conv(maps))) * expand.gate.scale[:, None, None]
+    maps = F.relu(expand.norm(conv(maps, expand.proj))) * expand.gate.scale[:, None, None]
     expected = x + maps.repeat_interleave(4, 2).repeat_interleave(4, 3)
     torch.testing.assert_close(add_guide(x, expand(tokens, (2, 3))), expected)
 

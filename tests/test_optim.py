@@ -45,7 +45,7 @@ def test_each_tower_decays_by_its_own_rate_from_its_own_top():
     assert got["backbone.cnn.conv1.weight"][0] == pytest.approx(0.5 * 0.9**9)
     assert got["backbone.vit.model.blocks.3.attn.qkv.weight"][0] == pytest.approx(0.7)
     assert got["backbone.vit.model.patch_embed.proj.weight"][0] == pytest.approx(0.7**5)
-    assert got["backbone.fius.1.squeeze.conv.weight"][0] == 5.0
+    assert got["backbone.fius.1.squeeze.proj.weight"][0] == 5.0
     assert got["neck.convs.0.weight"][0] == 2.0
 
 

@@ -399,5 +399,5 @@ def test_layer_depth_is_each_towers_own():
     net = RobustNet("nano")
     assert net.get_layer_depth("backbone.cnn.blocks.7.conv1.weight", "backbone.") == (8, 10)
     assert net.get_layer_depth("backbone.vit.model.blocks.3.norm1.bias", "backbone.") == (4, 6)
-    depth, num_layers = net.get_layer_depth("fius.0.squeeze.conv.weight")
+    depth, num_layers = net.get_layer_depth("fius.0.squeeze.proj.weight")
     assert depth == num_layers - 1

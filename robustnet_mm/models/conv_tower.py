@@ -13,14 +13,18 @@ from torch import Tensor, nn
 from robustnet_mm.key_tables import conformer_keys, resnet_keys
 from robustnet_mm.registry import MODELS
 
-from .towers import Tower
+from .towers import CNNTower
 
 
 def add_guide(x: Tensor, guide: Tensor | None) -> Tensor:
     """Add what the ViT says: (N, C, H, W) + nearest resize of (N, C, h, w)."""
     if guide is None:
         return x
-    return x + F.interpolate(guide.to(x.dtype), size=x.shape[-2:], mode="nearest")
+    guide, (height, width), (h, w) = guide.to(x.dtype), x.shape[-2:], guide.shape[-2:]
+    if height % h or width % w:
+        return x + F.interpolate(guide, size=(height, width), mode="nearest")
+    rows = guide.repeat_interleave(width // w, dim=3)  # each row is then added to all it covers
+    return (x.unflatten(2, (h, height // h)) + rows[:, :, :, None]).flatten(2, 3)
 
 
 class Bottleneck(nn.Module):
@@ -136,12 +140,12 @@ CONV_ARCHS = {
 
 
 @MODELS.register_module()
-class ConvTower(Tower):
+class ConvTower(CNNTower):
     """A residual CNN as a flat list of blocks; also a backbone of its own (a CNN control).
 
     Args:
         arch: A row of `CONV_ARCHS`: 'resnet18' .. 'resnext101_32x8d', 'conformer_small', ...
-        kwargs: See `Tower`; a stage is a level of the pyramid.
+        kwargs: See `CNNTower` and `Tower`.
 
     Attributes:
         out_channels: Channels of the pyramid's maps.
@@ -183,7 +187,7 @@ class ConvTower(Tower):
         self.layouts = ("Conformer",) if spec.conformer else ("ResNet",)
         self.published_keys = conformer_keys() if spec.conformer else resnet_keys(spec.depths)
         self._init_random()
-        self._freeze()
+        self._complete()
 
     def _init_random(self):
         """Each residual block starts as its shortcut: sane maps even with untrained statistics."""
@@ -193,20 +197,10 @@ class ConvTower(Tower):
         for block in self.blocks:
             nn.init.zeros_(block.last_norm.weight)
 
-    def _stages(self):
-        starts = [0, *(end + 1 for end in self.level_ends)]
-        levels = [list(self.blocks[a:b]) for a, b in zip(starts, starts[1:], strict=False)]
-        return [[self.conv1, self.bn1], *levels]
+    @property
+    def _stem_parts(self):
+        return [self.conv1, self.bn1]
 
     def stem(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, 64, H/4, W/4)"""
         return self.maxpool(self.relu(self.bn1(self.conv1(self.normalize(images)))))
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """The CNN alone: (N, 3, H, W) -> the pyramid's maps, finest first."""
-        feat, maps = self.stem(images), []
-        for index in range(len(self.blocks)):
-            feat, _ = self.run(index, feat)
-            if index in self.level_ends:
-                maps.append(feat)
-        return tuple(maps)

@@ -47,6 +47,8 @@ def pool_to_grid(x: Tensor, grid: tuple[int, int]) -> Tensor:
     that shifts a cell by less than a patch.
     """
     (height, width), (h, w) = x.shape[-2:], grid
+    if (height, width) == (h, w):
+        return x
     if height % h == 0 and width % w == 0:
         return F.avg_pool2d(x, (height // h, width // w))
     return F.adaptive_avg_pool2d(x, grid)
@@ -55,25 +57,25 @@ def pool_to_grid(x: Tensor, grid: tuple[int, int]) -> Tensor:
 class Squeeze(nn.Module):
     """Map to tokens: (N, Cd, H, W) -> (N, h*w, D).
 
-    The paper convolves and then pools. Both are linear, so pooling first gives the same at a
-    fraction of the work (1/16 at stride 4 under patch 16).
+    The paper convolves (1x1) and then pools. Both are linear, so pooling first gives the same at a
+    fraction of the work (1/16 at stride 4 under patch 16). On tokens, a 1x1 convolution is a
+    linear layer.
     """
 
     def __init__(self, in_channels: int, embed_dims: int, gate: str | None = "zero"):
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, embed_dims, kernel_size=1)
+        self.proj = nn.Linear(in_channels, embed_dims)
         self.norm = nn.LayerNorm(embed_dims, eps=1e-6)
         self.act = nn.GELU()
         self.gate = make_gate(gate, embed_dims, dim=-1)
 
     def forward(self, detail: Tensor, grid: tuple[int, int]) -> Tensor:
-        x = self.conv(pool_to_grid(detail, grid))
-        x = x.flatten(2).transpose(1, 2)  # (N, D, h, w) -> (N, h*w, D)
-        return self.gate(self.act(self.norm(x)))
+        x = pool_to_grid(detail, grid).flatten(2).transpose(1, 2)  # (N, Cd, h, w) -> (N, h*w, Cd)
+        return self.gate(self.act(self.norm(self.proj(x))))
 
 
 class Expand(nn.Module):
-    """Tokens to map: (N, h*w, D) -> (N, Cd, h, w).
+    """Tokens to map: (N, P + h*w, D) -> (N, Cd, h, w); prefix tokens are left out.
 
     The nearest resize to the map happens where the result is added (`towers.add_guide`):
     everything else runs at token resolution.
@@ -81,14 +83,15 @@ class Expand(nn.Module):
 
     def __init__(self, embed_dims: int, out_channels: int, gate: str | None = "zero"):
         super().__init__()
-        self.conv = nn.Conv2d(embed_dims, out_channels, kernel_size=1)
+        self.proj = nn.Linear(embed_dims, out_channels)
         self.norm = nn.BatchNorm2d(out_channels, eps=1e-6)
         self.act = nn.ReLU()
         self.gate = make_gate(gate, out_channels, dim=1)
 
-    def forward(self, patch_tokens: Tensor, grid: tuple[int, int]) -> Tensor:
-        x = patch_tokens.transpose(1, 2).unflatten(2, grid)  # (N, h*w, D) -> (N, D, h, w)
-        return self.gate(self.act(self.norm(self.conv(x))))
+    def forward(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        x = self.proj(tokens)[:, -grid[0] * grid[1] :]  # the slice comes last: it would be copied
+        x = x.transpose(1, 2).unflatten(2, grid)  # (N, h*w, Cd) -> (N, Cd, h, w)
+        return self.gate(self.act(self.norm(x)))
 
 
 class FIU(nn.Module):
@@ -130,4 +133,4 @@ class FIU(nn.Module):
         """What the next CNN block is told: (N, P + h*w, D) -> (N, Cd, h, w)."""
         if self.expand is None:
             return None
-        return self.expand(tokens[:, -grid[0] * grid[1] :], grid)
+        return self.expand(tokens, grid)

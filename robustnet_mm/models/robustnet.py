@@ -15,6 +15,7 @@ from robustnet_mm.checkpoint import carry_out_init_cfg
 from robustnet_mm.registry import MODELS
 
 from .fiu import DIRECTIONS, FIU
+from .towers import recompute
 from .weave import pair_blocks
 
 # arch -> (arch of the CNN tower, model_name of the ViT tower in timm, its model_args)
@@ -49,6 +50,8 @@ class RobustNet(BaseModule):
         gate: 'zero' for an exact start, None for the original's ungated units.
         data_norm: `dict(mean=..., std=...)` in pixel values 0..255: what the data preprocessor
             did, ImageNet's by default. Each tower converts to what its weights were trained with.
+        with_cp: Recompute in the backward pass to save memory, exchange by exchange: each CNN
+            block with the FIU and the transformer blocks that follow it.
         out_type: 'towers' gives `TowerOutputs`; 'pyramid' gives the tuple of CNN maps, for any
             neck of the hosts, and drops the transformer blocks that cannot reach them.
         init_cfg: `dict(type='robustnet_mm.PretrainedTower', checkpoint=..., prefix='backbone.')`
@@ -75,6 +78,7 @@ class RobustNet(BaseModule):
         direction: str = "both",
         gate: str | None = "zero",
         data_norm: dict | None = None,
+        with_cp: bool = False,
         out_type: str = "towers",
         init_cfg=None,
     ):
@@ -86,7 +90,7 @@ class RobustNet(BaseModule):
             _build_tower(name, {"data_norm": data_norm, **cfg})
             for name, cfg in (("cnn", cnn), ("vit", vit))
         )
-        self.out_type = out_type
+        self.out_type, self.with_cp = out_type, with_cp
         self.out_channels, self.out_strides = self.cnn.out_channels, self.cnn.out_strides
         self.embed_dims = self.vit.embed_dims
         pairs = pair_blocks(len(self.cnn.blocks), len(self.vit.blocks), weave)
@@ -116,30 +120,40 @@ class RobustNet(BaseModule):
         """The weave: (N, 3, H, W) -> `TowerOutputs`, or the maps for out_type='pyramid'."""
         feat = self.cnn.stem(images)
         tokens, grid, positions = self.vit.embed(images)
-        exchange_after = {
-            u: (v, fiu) for (u, v), fiu in zip(self.exchanges, self.fius, strict=True)
-        }
-        maps, guide, done = [], None, 0
+        exchange_after = {u: k for k, (u, _) in enumerate(self.exchanges)}
+        maps, guide = [], None
+        step = self._recomputed_step if self.with_cp and self.training else self._step
         for u in range(len(self.cnn.blocks)):
-            feat, detail = self.cnn.run(u, feat, guide)
-            guide = None
-            if u in exchange_after:
-                v, fiu = exchange_after[u]
-                tokens = self._run_vit(tokens, positions, done, v)
-                tokens = fiu.into_tokens(tokens, detail, grid)
-                tokens = self.vit.run(v, tokens, positions)
-                guide, done = fiu.guide(tokens, grid), v + 1
+            feat, guide, tokens = step(u, exchange_after.get(u), feat, guide, tokens, positions)
             if u in self.cnn.level_ends:
-                maps.append(feat)
-        tokens = self._run_vit(tokens, positions, done, len(self.vit.blocks))
+                maps.append(feat.contiguous())
+        for v in self._vit_blocks(len(self.exchanges)):
+            tokens = self.vit.run(v, tokens, positions)
         outputs = TowerOutputs(tuple(maps), tokens, grid)
         return outputs.maps if self.out_type == "pyramid" else outputs
 
-    def _run_vit(self, tokens: Tensor, positions, start: int, stop: int) -> Tensor:
-        """Transformer blocks between two exchanges, which run alone."""
-        for v in range(start, stop):
-            tokens = self.vit.run(v, tokens, positions)
-        return tokens
+    def _step(self, u: int, k: int | None, feat, guide, tokens: Tensor, positions):
+        """CNN block u, and exchange k if one follows it: squeeze, transformer block, expand."""
+        feat, detail = self.cnn.run(u, feat, guide)
+        if k is None:
+            return feat, None, tokens
+        fiu, (*alone, v) = self.fius[k], self._vit_blocks(k)
+        for index in alone:
+            tokens = self.vit.run(index, tokens, positions)
+        tokens = fiu.into_tokens(tokens, detail, positions.grid)
+        tokens = self.vit.run(v, tokens, positions)
+        return feat, fiu.guide(tokens, positions.grid), tokens
+
+    def _recomputed_step(self, u: int, k: int | None, *args):
+        parts = [self.cnn.blocks[u]]
+        if k is not None:
+            parts += [self.fius[k], *(self.vit.blocks[v] for v in self._vit_blocks(k))]
+        return recompute(self._step, parts, u, k, *args)
+
+    def _vit_blocks(self, k: int) -> range:
+        """The transformer blocks that run for exchange k, its own last; k = K: those at the end."""
+        ends = [-1, *(v for _, v in self.exchanges), len(self.vit.blocks) - 1]
+        return range(ends[k] + 1, ends[k + 1] + 1)
 
     def init_weights(self):
         """Load each tower's checkpoint, then that of the whole, if any."""

@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from robustnet_mm.registry import MODELS
 
 from .conv_tower import add_guide
-from .towers import Tower, create_timm_model, frozen_statistics, norm_of
+from .towers import CNNTower, create_timm_model, frozen_statistics, norm_of
 
 # timm's network -> (what runs before the first block, what holds the blocks)
 _TRUNKS = {
@@ -95,7 +95,7 @@ class TimmBlock(nn.Module):
 
 
 @MODELS.register_module()
-class TimmCNNTower(Tower):
+class TimmCNNTower(CNNTower):
     """A CNN of timm by name; also a backbone of its own (a CNN control).
 
     Reaches the spatial convolution inside each block of ResNet, ResNeXt, Wide-ResNet, SE/ECA
@@ -106,7 +106,7 @@ class TimmCNNTower(Tower):
     Args:
         model_name: timm's name, with or without a tag: 'convnext_tiny.fb_in1k'.
         model_args: Arguments of that model, e.g. `dict(drop_path_rate=0.1, output_stride=16)`.
-        kwargs: See `Tower`; a stage is a level of the pyramid.
+        kwargs: See `CNNTower` and `Tower`.
 
     Attributes:
         out_channels: Channels of the pyramid's maps.
@@ -152,7 +152,7 @@ class TimmCNNTower(Tower):
         self.out_channels = tuple(found[u][1][1] for u in self.level_ends)
         self.out_strides = tuple(strides[u] for u in self.level_ends)
         self._say_where_it_exchanges()
-        self._freeze()
+        self._complete()
 
     def _say_where_it_exchanges(self):
         closed = sum(not block.reaches_inside for block in self.blocks)
@@ -164,10 +164,9 @@ class TimmCNNTower(Tower):
                 level=logging.WARNING,
             )
 
-    def _stages(self):
-        starts = [0, *(end + 1 for end in self.level_ends)]
-        levels = [self.blocks[a:b] for a, b in zip(starts, starts[1:], strict=False)]
-        return [[getattr(self.model, name) for name in self.stem_names], *levels]
+    @property
+    def _stem_parts(self):
+        return [getattr(self.model, name) for name in self.stem_names]
 
     def _depth(self, name: str) -> int:
         for index, names in enumerate(self._block_names):
@@ -186,18 +185,9 @@ class TimmCNNTower(Tower):
     def stem(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) -> what the first block reads"""
         feat = self.normalize(images)
-        for name in self.stem_names:
-            feat = getattr(self.model, name)(feat)
+        for part in self._stem_parts:
+            feat = part(feat)
         return feat
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """The CNN alone: (N, 3, H, W) -> the pyramid's maps, finest first."""
-        feat, maps = self.stem(images), []
-        for index in range(len(self.blocks)):
-            feat, _ = self.run(index, feat)
-            if index in self.level_ends:
-                maps.append(feat)
-        return tuple(maps)
 
 
 def create_cnn(model_name: str, model_args: dict | None) -> tuple[nn.Module, tuple]:

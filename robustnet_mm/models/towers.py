@@ -24,9 +24,10 @@ IMAGENET_NORM = dict(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375)
 
 
 @contextmanager
-def frozen_statistics(module: nn.Module):
+def frozen_statistics(*parts: nn.Module):
     """A pass that leaves the statistics of BatchNorm: under `with_cp` a batch counts once."""
-    norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    norms = [m for part in parts for m in part.modules()]
+    norms = [m for m in norms if isinstance(m, _BatchNorm) and m.track_running_stats]
     momenta = [norm.momentum for norm in norms]
     counts = [norm.num_batches_tracked.clone() for norm in norms]
     for norm in norms:
@@ -37,6 +38,15 @@ def frozen_statistics(module: nn.Module):
         for norm, momentum, count in zip(norms, momenta, counts, strict=True):
             norm.momentum = momentum
             norm.num_batches_tracked.copy_(count)
+
+
+def recompute(function, parts: list[nn.Module], *args):
+    """Call `function`, which runs `parts`, and again in the backward pass instead of storing."""
+
+    def contexts():
+        return nullcontext(), frozen_statistics(*parts)
+
+    return checkpoint(function, *args, use_reentrant=False, context_fn=contexts)
 
 
 class Renormalize(nn.Module):
@@ -140,13 +150,9 @@ class Tower(BaseModule):
     def run(self, index: int, *args):
         """Run block `index`, recomputing it in the backward pass under `with_cp`."""
         block = self.blocks[index]
-        if not (self.with_cp and self.training):
-            return block(*args)
-
-        def contexts():
-            return nullcontext(), frozen_statistics(block)
-
-        return checkpoint(block, *args, use_reentrant=False, context_fn=contexts)
+        if self.with_cp and self.training:
+            return recompute(block, [block], *args)
+        return block(*args)
 
     def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
         """(depth of the parameter, number of layers): the input layer is 0, block i is i + 1."""
@@ -156,6 +162,45 @@ class Tower(BaseModule):
     def _depth(self, name: str) -> int:
         parts = name.split(".")
         return int(parts[1]) + 1 if parts[0] == "blocks" else 0
+
+
+class CNNTower(Tower):
+    """What the CNN towers share: levels of the pyramid, and the layout of their maps.
+
+    Args:
+        channels_last: Keep weights and maps inside the tower in channels_last, which is faster on
+            most machines and rounds differently; the maps that leave are contiguous.
+        kwargs: See `Tower`; a stage is a level of the pyramid.
+    """
+
+    def __init__(self, channels_last: bool = False, **kwargs):
+        super().__init__(**kwargs)
+        self.channels_last = channels_last
+
+    def _complete(self):
+        """To be called when all modules are there."""
+        if self.channels_last:  # convolutions pass the layout of their weights on to their maps
+            self.to(memory_format=torch.channels_last)
+        self._freeze()
+
+    @property
+    @abstractmethod
+    def _stem_parts(self) -> list[nn.Module]:
+        """What runs before the first block and has weights."""
+
+    def _stages(self):
+        starts = [0, *(end + 1 for end in self.level_ends)]
+        levels = [list(self.blocks[a:b]) for a, b in zip(starts, starts[1:], strict=False)]
+        return [self._stem_parts, *levels]
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """The CNN alone: (N, 3, H, W) -> the pyramid's maps, finest first."""
+        feat, maps = self.stem(images), []
+        for index in range(len(self.blocks)):
+            feat, _ = self.run(index, feat)
+            if index in self.level_ends:
+                maps.append(feat.contiguous())
+        return tuple(maps)
 
 
 def create_timm_model(model_name: str, wanted: str, **kwargs) -> nn.Module:

@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import median, quantiles
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustnet_mm.models import RobustNet
@@ -40,7 +41,8 @@ class PaperSqueeze(Squeeze):
     """The paper's order of operations: convolve the whole map, then pool."""
 
     def forward(self, detail: Tensor, grid: tuple[int, int]) -> Tensor:
-        x = pool_to_grid(self.conv(detail), grid).flatten(2).transpose(1, 2)
+        x = F.conv2d(detail, self.proj.weight[..., None, None], self.proj.bias)
+        x = pool_to_grid(x, grid).flatten(2).transpose(1, 2)
         return self.gate(self.act(self.norm(x)))
 
 
