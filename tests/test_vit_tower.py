@@ -157,3 +157,52 @@ def test_an_image_smaller_than_one_patch_is_refused():
 def test_an_unknown_or_foreign_vit_is_named(name, message):
     with pytest.raises(ValueError, match=message):
         ViTTower(name)
+
+
+KEEPING = [name for name in FAMILIES if "beit" not in name]  # whose bias is too large to keep
+
+
+@pytest.mark.parametrize("name", KEEPING)
+def test_tables_kept_for_a_grid_are_those_of_the_weights_and_the_images(name):
+    """With gradients nothing is kept, so that pass tells what is right."""
+    tower = ViTTower(name, FAMILIES[name][0]).eval()
+    for size in ((80, 112), (112, 80), (80, 112), (97, 33)):
+        images = torch.randn(2, 3, *size)
+        for _ in range(2):
+            for mode in (torch.no_grad, torch.inference_mode):
+                with mode():
+                    got = tower(images)[0]
+                assert torch.equal(got, tower(images)[0])
+
+
+@pytest.mark.parametrize("name", KEEPING)
+@pytest.mark.parametrize("how", ["step", "load", "replace", "data", "dtype"])
+def test_kept_tables_do_not_outlive_the_weights(name, how):
+    tower, images = ViTTower(name, FAMILIES[name][0]).eval(), torch.randn(1, 3, 80, 112)
+    with torch.no_grad():
+        tower(images)
+        if how == "step":
+            for weight in tower.parameters():
+                weight.add_(torch.randn_like(weight))
+        elif how == "load":
+            tower.load_state_dict({k: v + 0.5 for k, v in tower.state_dict().items()})
+        elif how == "replace":
+            new = {k: v + 0.5 for k, v in tower.state_dict().items()}
+            tower.load_state_dict(new, assign=True)
+        elif how == "data":  # as mmengine's EMAHook swaps, before the runner calls .eval()
+            for weight in tower.parameters():
+                weight.data.copy_(weight + 0.5)
+            tower.eval()
+        else:
+            tower, images = tower.double(), images.double()
+        got = tower(images)[0]
+    assert torch.equal(got, tower(images)[0].detach())
+
+
+def test_few_grids_are_kept():
+    tower = ViTTower("deit_tiny_patch16_224", SMALL).eval()
+    with torch.inference_mode():
+        for width in range(1, 30):
+            tower(torch.randn(1, 3, 16, 16 * width))
+    assert 1 < len(tower._tables) <= 8
+    assert not tower.train()._tables

@@ -1,6 +1,7 @@
 """The woven backbone, its heads and its neck."""
 
 from .conv_tower import CONV_ARCHS, ConvTower
+from .folding import fold_batchnorm
 from .heads import TwoTowerHead
 from .necks import TowerNeck
 from .robustnet import VARIANTS, RobustNet, TowerOutputs
@@ -18,5 +19,6 @@ __all__ = [
     "TowerOutputs",
     "TwoTowerHead",
     "ViTTower",
+    "fold_batchnorm",
     "pair_blocks",
 ]

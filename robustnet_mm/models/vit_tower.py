@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import timm
 import torch
-from timm.layers import PatchEmbed, resize_rel_pos_bias_table
+from timm.layers import PatchEmbed
 from timm.models import beit
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.eva import Eva
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from robustnet_mm.registry import MODELS
 
+from .beit_bias import AnyGridAttention, enter_beit
 from .towers import Tower, create_timm_model, norm_of
 from .windows import Windows
 
@@ -21,6 +22,7 @@ from .windows import Windows
 HEAD_PARTS = ("norm", "attn_pool", "fc_norm", "head_drop", "head", "head_dist")
 # of a file: also what networks keep for their pretraining
 _HEAD_KEYS = rf"({'|'.join(HEAD_PARTS)}|decoder_\w+|mask_token|lm_head)(\..*)?"
+_MOST_TABLES = 8  # grids whose tables are kept; a table has the size of an image's tokens
 _TAKEN = (VisionTransformer, VisionTransformerDistilled, Eva, beit.Beit)
 _WORKING = (
     "choose a ViT, DeiT, MAE, DINO, DINOv2, DINOv3, EVA-02, CLIP, SigLIP or BEiT of timm, such as "
@@ -36,33 +38,6 @@ class Positions(NamedTuple):
     windows: Windows | None = None
     window_table: Tensor | None = None  # the rotary table, cut: (..., windows, 1, s*s, channels)
     key_mask: Tensor | None = None  # (windows, 1, 1, P + s*s) where windows are padded
-
-
-class _AnyGridAttention(beit.Attention):
-    """BEiT's attention, its table of relative positions resized to the grid of the image.
-
-    The grid comes with each call, beside the bias that the blocks share, so that a recomputation
-    in the backward pass sees that of its own image.
-    """
-
-    grid: tuple[int, int]
-
-    def forward(self, x: Tensor, shared_rel_pos_bias: tuple) -> Tensor:
-        self.grid, shared = shared_rel_pos_bias
-        return super().forward(x, shared)
-
-    def _get_rel_pos_bias(self) -> Tensor:
-        if self.grid == tuple(self.window_size):
-            return super()._get_rel_pos_bias()
-        return _bias(self.relative_position_bias_table, tuple(self.window_size), self.grid)[None]
-
-
-def _bias(table: Tensor, old: tuple[int, int], grid: tuple[int, int]) -> Tensor:
-    """Table of relative positions on one grid -> (heads, 1 + h*w, 1 + h*w) on another."""
-    shape = ((2 * grid[0] - 1) * (2 * grid[1] - 1) + 3, table.size(1))
-    table = resize_rel_pos_bias_table(table, grid, shape, old)
-    index = beit.gen_relative_position_index(grid, device=table.device)
-    return table[index].permute(2, 0, 1).contiguous()  # (1 + h*w, 1 + h*w, heads) -> heads first
 
 
 @MODELS.register_module()
@@ -118,6 +93,7 @@ class ViTTower(Tower):
         self.num_prefix_tokens = model.num_prefix_tokens
         self.window_size = window_size
         self.global_blocks = _check_windows(model, window_size, global_blocks)
+        self._tables = {}
         self.published_keys = [(_HEAD_KEYS, None), (r".*", r"model.\g<0>")]
         self._freeze()
 
@@ -150,42 +126,55 @@ class ViTTower(Tower):
                 f"an image must be at least one patch of {p} x {q} pixels, got {height} x {width}: "
                 "resize it, or choose a ViT with smaller patches"
             )
-        model, grid, table = self.model, (ceil(height / p), ceil(width / q)), None
-        tokens = model.patch_embed(self.normalize(images))
-        if isinstance(model, Eva):
-            tokens, table = model._pos_embed(tokens)
-        elif isinstance(model, beit.Beit):
-            return self._embed_beit(tokens, grid), grid, Positions(grid, self._shared_bias(grid))
+        grid = (ceil(height / p), ceil(width / q))
+        patches = self.model.patch_embed(self.normalize(images))
+        fixed = not (self.training or torch.is_grad_enabled() or torch.compiler.is_compiling())
+        if fixed and not isinstance(self.model, beit.Beit):
+            added, positions = self._cached_tables(patches, grid)
+            padding = (0, 0, self.num_prefix_tokens, 0)
+            tokens = nn.functional.pad(patches.flatten(1, -2), padding) + added
         else:
-            tokens = model.patch_drop(model._pos_embed(tokens))
-        return model.norm_pre(tokens), grid, self._positions(grid, table, tokens.device)
+            tokens, positions = self._enter(patches, grid)
+        return self.model.norm_pre(tokens), grid, positions
+
+    def _enter(self, patches: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Positions]:
+        """Prefix tokens and positions, as timm adds them."""
+        model, table = self.model, None
+        if isinstance(model, beit.Beit):
+            tokens, table = enter_beit(model, patches, grid)
+        elif isinstance(model, Eva):
+            tokens, table = model._pos_embed(patches)
+        else:
+            tokens = model.patch_drop(model._pos_embed(patches))
+        return tokens, self._positions(grid, table, tokens.device)
+
+    def _cached_tables(self, patches: Tensor, grid) -> tuple[Tensor, Positions]:
+        """What is added to the patches of a grid: made once, as long as the weights stay."""
+        rope = getattr(self.model, "rope", None)
+        weights = [*self.model.parameters(recurse=False), *(rope.parameters() if rope else ())]
+        versions = [(id(w), 0 if w.is_inference() else w._version) for w in weights]
+        inference = torch.is_inference_mode_enabled()
+        key = (grid, patches.dtype, patches.device, inference, *versions)
+        if key not in self._tables:
+            while len(self._tables) >= _MOST_TABLES:
+                self._tables.pop(next(iter(self._tables)))
+            self._tables[key] = self._enter(torch.zeros_like(patches[:1]), grid)
+        return self._tables[key]
+
+    def train(self, mode: bool = True):
+        self._tables = {}  # what replaces weights through `.data` leaves no trace in their versions
+        return super().train(mode)
 
     def _positions(self, grid, table: Tensor | None, device: torch.device) -> Positions:
         if self.window_size is None:
             return Positions(grid, table)
         windows = Windows(grid, self.window_size, self.num_prefix_tokens)
         cut = None
-        if (
-            table is not None
-        ):  # (h*w, C), or (blocks, heads, h*w, C) -> (..., windows, heads, s*s, C)
+        if table is not None:
+            # (h*w, C), or (blocks, heads, h*w, C) -> (..., windows, heads, s*s, C)
             heads = table.flatten(0, -3) if table.ndim > 2 else table[None]
             cut = windows.cut(heads).unflatten(0, table.shape[:-2] or (1,)).transpose(-4, -3)
-        mask = windows.key_mask(device)
-        return Positions(grid, table, windows, cut, mask)
-
-    def _embed_beit(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
-        model = self.model
-        tokens = torch.cat((model.cls_token.expand(tokens.size(0), -1, -1), tokens), dim=1)
-        if model.pos_embed is not None:
-            old = model.patch_embed.grid_size
-            tokens = tokens + timm.layers.resample_abs_pos_embed(model.pos_embed, grid, old)
-        return model.pos_drop(tokens)
-
-    def _shared_bias(self, grid: tuple[int, int]) -> Tensor | None:
-        shared = self.model.rel_pos_bias
-        if shared is None or grid == tuple(shared.window_size):
-            return shared and shared()
-        return _bias(shared.relative_position_bias_table, tuple(shared.window_size), grid)
+        return Positions(grid, table, windows, cut, windows.key_mask(device))
 
     def run(self, index: int, tokens: Tensor, positions: Positions) -> Tensor:
         """Run block `index`, on windows or on the whole: (N, P + h*w, D) -> the same shape."""
@@ -258,6 +247,7 @@ def create_vit(model_name: str, args: dict) -> nn.Module:
         )
     if kind is beit.Beit:
         model.patch_embed.strict_img_size, model.patch_embed.dynamic_img_pad = False, True
+        model.norm_pre = nn.Identity()  # which every other ViT of timm has
         for block in model.blocks:
-            block.attn.__class__ = _AnyGridAttention  # the same weights, any grid
+            block.attn.__class__ = AnyGridAttention  # the same weights, any grid
     return model

@@ -73,7 +73,7 @@ CONTENDERS = {
     "none": lambda a: RobustNet(a.arch, direction="none"),
     "papers_order": lambda a: in_papers_order(RobustNet(a.arch)),
     "windows": lambda a: RobustNet(a.arch, vit=dict(window_size=14, global_blocks=a.globals)),
-    "with_cp": lambda a: RobustNet(a.arch, cnn=dict(with_cp=True), vit=dict(with_cp=True)),
+    "with_cp": lambda a: RobustNet(a.arch, with_cp=True),
     "conformer_small": lambda a: conformer(),  # 224 x 224 only: its position table is fixed
     "vit_base": lambda a: timm_model("vit_base_patch16_224"),
     "resnet50": lambda a: timm_model("resnet50"),
