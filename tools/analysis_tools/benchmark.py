@@ -21,16 +21,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustnet_mm.models import RobustNet
+from robustnet_mm.models import RobustNet, fold_batchnorm
 from robustnet_mm.models.fiu import Squeeze, pool_to_grid
 
 
 class Floor(nn.Module):
     """The two towers one after the other, with nothing between them: the limit of a weave."""
 
-    def __init__(self, arch: str):
+    def __init__(self, arch: str, **kwargs):
         super().__init__()
-        net = RobustNet(arch, direction="none")
+        net = RobustNet(arch, direction="none", **kwargs)
         self.cnn, self.vit = net.cnn, net.vit
 
     def forward(self, images: Tensor):
@@ -65,6 +65,7 @@ def timm_model(name: str) -> nn.Module:
     return timm.create_model(name, num_classes=0, **dynamic)
 
 
+CHANNELS_LAST = dict(cnn=dict(channels_last=True))
 CONTENDERS = {
     "floor": lambda a: Floor(a.arch),
     "both": lambda a: RobustNet(a.arch),
@@ -74,7 +75,13 @@ CONTENDERS = {
     "papers_order": lambda a: in_papers_order(RobustNet(a.arch)),
     "windows": lambda a: RobustNet(a.arch, vit=dict(window_size=14, global_blocks=a.globals)),
     "with_cp": lambda a: RobustNet(a.arch, with_cp=True),
-    "conformer_small": lambda a: conformer(),  # 224 x 224 only: its position table is fixed
+    "channels_last": lambda a: RobustNet(a.arch, **CHANNELS_LAST),
+    "floor_channels_last": lambda a: Floor(a.arch, **CHANNELS_LAST),
+    "folded": lambda a: fold_batchnorm(RobustNet(a.arch, **CHANNELS_LAST).eval()),
+    "floor_folded": lambda a: fold_batchnorm(Floor(a.arch, **CHANNELS_LAST).eval()),
+    "compiled": lambda a: torch.compile(RobustNet(a.arch), fullgraph=True, dynamic=False),
+    "floor_compiled": lambda a: torch.compile(Floor(a.arch), fullgraph=True, dynamic=False),
+    "conformer_small": lambda a: conformer(),
     "vit_base": lambda a: timm_model("vit_base_patch16_224"),
     "resnet50": lambda a: timm_model("resnet50"),
 }
@@ -240,6 +247,8 @@ def main():
         raise SystemExit(
             f"--base must be one of the contenders {args.contenders}, got {args.base!r}"
         )
+    if "train" in args.mode and (folded := [n for n in args.contenders if "folded" in n]):
+        raise SystemExit(f"{', '.join(folded)} cannot be trained: leave out --mode train")
     if args.only:
         print(peak_of_this_process(*args.only.split(":"), args))
         return
