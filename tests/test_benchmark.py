@@ -57,3 +57,31 @@ def test_the_papers_order_gives_the_same_numbers():
 def test_a_base_that_does_not_run_is_named(start):
     with pytest.raises(SystemExit, match="--base must be one of the contenders"):
         start("--contenders", "both")
+
+
+def test_growth_is_measured_side_by_side(monkeypatch, tmp_path, capsys):
+    command = ["growth.py", "--sides", "64", "96", "--out", str(tmp_path), "--arch", "nano"]
+    command += [
+        "--contenders",
+        "floor",
+        "both",
+        "--rounds",
+        "2",
+        "--warmup",
+        "0",
+        "--device",
+        "cpu",
+    ]
+    monkeypatch.setattr(sys, "argv", command)
+    runpy.run_path(TOOL.replace("benchmark.py", "growth.py"), run_name="__main__")
+    record = json.loads((tmp_path / "96/results.json").read_text())
+    assert record["settings"]["size"] == [96, 96]
+    seconds = record["results"]["forward"]["both"]["median"]
+    said = capsys.readouterr().out
+    assert "| side | floor | both |" in said and f"{seconds:.2f} s" in said
+    assert (tmp_path / "growth.png").stat().st_size > 5000
+
+
+def test_a_folded_network_is_not_trained(start):
+    with pytest.raises(SystemExit, match="folded cannot be trained"):
+        start("--contenders", "floor", "folded", "--mode", "train")

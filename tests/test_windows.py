@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from robustnet_mm.models import RobustNet, ViTTower
+from robustnet_mm.models.positions import cut_positions
 from robustnet_mm.models.windows import Windows
 
 SMALL = dict(depth=3, embed_dim=48, num_heads=3)
@@ -47,9 +48,10 @@ def test_each_window_sees_its_own_real_patches_and_the_prefix_only(name, size):
         out = windowed.run(1, tokens, positions)
         prefix, patches = tokens[:, : -h * w], tokens[:, -h * w :].unflatten(1, (h, w))
         expected, prefixes = torch.empty_like(patches), []
-        for top in range(0, h, size):
-            for left in range(0, w, size):
-                cell = slice(top, top + size), slice(left, left + size)
+        tall, wide = (-(-side // -(-side // size)) for side in (h, w))
+        for top in range(0, h, tall):
+            for left in range(0, w, wide):
+                cell = slice(top, top + tall), slice(left, left + wide)
                 window = patches[:, cell[0], cell[1]]
                 table = whole.table
                 if table is not None:
@@ -72,16 +74,16 @@ def test_global_blocks_attend_to_the_whole():
 
 
 def test_cutting_and_merging_give_back_the_tokens():
-    for grid, size in (((5, 7), 3), ((6, 6), 3), ((1, 9), 4)):
+    for grid, size, area in (((5, 7), 3, 9), ((6, 6), 3, 9), ((1, 9), 4, 3), ((50, 84), 14, 182)):
         windows = Windows(grid, size, num_prefix=2)
         tokens = torch.randn(2, 2 + grid[0] * grid[1], 4)
         cut = windows.partition(tokens)
         count = windows.counts[0] * windows.counts[1]
-        assert cut.shape == (2 * count, 2 + size * size, 4)
+        assert cut.shape == (2 * count, 2 + area, 4)
         torch.testing.assert_close(windows.merge(cut), tokens)
-        mask = windows.key_mask("cpu")
-        real = count * (2 + size * size) if mask is None else mask.sum().item()
-        assert real == count * 2 + grid[0] * grid[1]
+        mask = cut_positions(windows, None, None, 2, "cpu")["window_mask"]
+        real = 2 * count * (2 + area) if mask is None else mask.sum().item()
+        assert real == 2 * (count * 2 + grid[0] * grid[1])
 
 
 @pytest.mark.parametrize("with_cp", [False, True])

@@ -89,6 +89,7 @@ def _check_normalization(cfg: Config):
     if not str(backbone.get("type")).startswith("robustnet_mm."):
         return
     done = model.get("data_preprocessor") or cfg.get("data_preprocessor") or {}
+    done = done.get("preprocessor", done)  # within a SizedDataPreprocessor
     stated = backbone.get("data_norm") or IMAGENET_NORM
     for key, nothing in (("mean", 0.0), ("std", 1.0)):
         values = [float(value) for value in done.get(key) or [nothing] * 3]

@@ -1,6 +1,7 @@
 """The woven backbone, its heads and its neck."""
 
 from .conv_tower import CONV_ARCHS, ConvTower
+from .data_preprocessor import SizedDataPreprocessor
 from .folding import fold_batchnorm
 from .heads import TwoTowerHead
 from .necks import TowerNeck
@@ -14,6 +15,7 @@ __all__ = [
     "VARIANTS",
     "ConvTower",
     "RobustNet",
+    "SizedDataPreprocessor",
     "TimmCNNTower",
     "TowerNeck",
     "TowerOutputs",

@@ -116,10 +116,15 @@ class RobustNet(BaseModule):
         widths = (squeezed.detail_channels, guided.guide_channels, self.embed_dims)
         return FIU(*widths, direction, gate)
 
-    def forward(self, images: Tensor) -> TowerOutputs | tuple[Tensor, ...]:
-        """The weave: (N, 3, H, W) -> `TowerOutputs`, or the maps for out_type='pyramid'."""
+    def forward(self, images: Tensor, sizes=None) -> TowerOutputs | tuple[Tensor, ...]:
+        """The weave: (N, 3, H, W) -> `TowerOutputs`, or the maps for out_type='pyramid'.
+
+        `sizes` are those of the images before they were padded to a batch; see `ViTTower.embed`
+        and `SizedDataPreprocessor`.
+        """
+        sizes = getattr(images, "image_sizes", None) if sizes is None else sizes
         feat = self.cnn.stem(images)
-        tokens, grid, positions = self.vit.embed(images)
+        tokens, grid, positions = self.vit.embed(images, sizes)
         exchange_after = {u: k for k, (u, _) in enumerate(self.exchanges)}
         maps, guide = [], None
         step = self._recomputed_step if self.with_cp and self.training else self._step

@@ -1,10 +1,11 @@
 """ViTTower: a plain ViT of timm as a tower, at any image size."""
 
+from collections.abc import Sequence
 from math import ceil
-from typing import NamedTuple
 
 import timm
 import torch
+import torch.nn.functional as F
 from timm.layers import PatchEmbed
 from timm.models import beit
 from timm.models.deit import VisionTransformerDistilled
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from robustnet_mm.registry import MODELS
 
 from .beit_bias import AnyGridAttention, enter_beit
+from .positions import Positions, cut_positions, lay_out, of_each_image, real_patches
 from .towers import Tower, create_timm_model, norm_of
 from .windows import Windows
 
@@ -30,16 +32,6 @@ _WORKING = (
 )
 
 
-class Positions(NamedTuple):
-    """What the blocks need to know beside the tokens, made once for an image."""
-
-    grid: tuple[int, int]
-    table: Tensor | None = None  # Eva's rotary table, or the bias that BEiT's blocks share
-    windows: Windows | None = None
-    window_table: Tensor | None = None  # the rotary table, cut: (..., windows, 1, s*s, channels)
-    key_mask: Tensor | None = None  # (windows, 1, 1, P + s*s) where windows are padded
-
-
 @MODELS.register_module()
 class ViTTower(Tower):
     """A plain ViT of timm by name, at any image size; its final norm and head belong to heads.
@@ -52,8 +44,8 @@ class ViTTower(Tower):
         model_name: timm's name, with or without a tag: 'vit_base_patch14_dinov2.lvd142m'.
         model_args: Overrides of that model's own arguments, e.g. `dict(depth=4)`.
         drop_path_rate: Stochastic depth of the last block, growing from 0 at the first.
-        window_size: Side in patches of the windows within which the blocks attend; None lets all
-            blocks attend to the whole image.
+        window_size: Largest side in patches of the windows within which the blocks attend; None
+            lets all blocks attend to the whole image.
         global_blocks: Blocks that attend to the whole image all the same, e.g. (2, 5, 8, 11).
         kwargs: See `Tower`; a stage is a block.
 
@@ -114,12 +106,20 @@ class ViTTower(Tower):
         tables = list(self.model.parameters(recurse=False))
         return [stem + tables, *([block] for block in self.blocks)]
 
-    def embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int], Positions]:
+    def embed(
+        self, images: Tensor, sizes: Sequence[tuple[int, int]] | None = None
+    ) -> tuple[Tensor, tuple[int, int], Positions]:
         """Patch embedding: (N, 3, H, W) -> (N, P + h*w, D), the grid (h, w), and the positions.
 
+        Args:
+            images: One batch, whose images may be padded at the bottom and at the right.
+            sizes: (height, width) of each image before that padding. Its tokens are then those of
+                the image alone: positions on its own grid, and no attention to the padding.
+
         Raises:
-            ValueError: The image is smaller than one patch.
+            ValueError: The image is smaller than one patch, or `sizes` do not fit.
         """
+        owns = _own_grids(self.model, images, sizes, self.patch_size)
         (height, width), (p, q) = images.shape[-2:], self.patch_size
         if height < p or width < q:
             raise ValueError(
@@ -127,82 +127,126 @@ class ViTTower(Tower):
                 "resize it, or choose a ViT with smaller patches"
             )
         grid = (ceil(height / p), ceil(width / q))
-        patches = self.model.patch_embed(self.normalize(images))
-        fixed = not (self.training or torch.is_grad_enabled() or torch.compiler.is_compiling())
-        if fixed and not isinstance(self.model, beit.Beit):
-            added, positions = self._cached_tables(patches, grid)
-            padding = (0, 0, self.num_prefix_tokens, 0)
-            tokens = nn.functional.pad(patches.flatten(1, -2), padding) + added
+        images = self.normalize(images)
+        patches = self.model.patch_embed(
+            images if owns is None else _without_padding(images, sizes)
+        )
+        learning = self.training or torch.is_grad_enabled() or torch.compiler.is_compiling()
+        if isinstance(self.model, beit.Beit):
+            tokens, table = enter_beit(self.model, patches, grid)
+            return tokens, grid, Positions(grid, table)
+        if learning and owns is None:
+            tokens, table = self._enter(patches)
+            positions = self._positions(patches, grid, table)
         else:
-            tokens, positions = self._enter(patches, grid)
+            tables = self._tables_of if learning else self._kept_tables_of
+            added, positions = tables(patches, grid, owns)
+            prefix = self.num_prefix_tokens
+            tokens = F.pad(patches.flatten(1, 2), (0, 0, prefix, 0)) + added
         return self.model.norm_pre(tokens), grid, positions
 
-    def _enter(self, patches: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Positions]:
-        """Prefix tokens and positions, as timm adds them."""
-        model, table = self.model, None
-        if isinstance(model, beit.Beit):
-            tokens, table = enter_beit(model, patches, grid)
-        elif isinstance(model, Eva):
-            tokens, table = model._pos_embed(patches)
-        else:
-            tokens = model.patch_drop(model._pos_embed(patches))
-        return tokens, self._positions(grid, table, tokens.device)
+    def _enter(self, patches: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Prefix tokens and positions as timm adds them, and the table of rotary positions."""
+        if isinstance(self.model, Eva):
+            return self.model._pos_embed(patches)
+        return self.model.patch_drop(self.model._pos_embed(patches)), None
 
-    def _cached_tables(self, patches: Tensor, grid) -> tuple[Tensor, Positions]:
-        """What is added to the patches of a grid: made once, as long as the weights stay."""
+    def _tables_of(self, patches: Tensor, grid, owns) -> tuple[Tensor, Positions]:
+        """What timm adds to the patches (N or 1, P + h*w, D), and the positions."""
+        if owns is None:
+            added, table = self._enter(torch.zeros_like(patches[:1]))
+            return added, self._positions(patches, grid, table)
+        made = {own: self._enter(patches.new_zeros(1, *own, self.embed_dims)) for own in set(owns)}
+        prefix = self.num_prefix_tokens
+        added = {
+            own: torch.cat([x[:, :prefix], lay_out(x[:, prefix:], own, grid)], dim=1)
+            for own, (x, _) in made.items()
+        }
+        table = None
+        if isinstance(self.model, Eva) and self.model.rope is not None:
+            each = [of_each_image(lay_out(made[own][1], own, grid), 1) for own in owns]
+            table = torch.cat(each, dim=1 if self.model.rope_mixed else 0)
+        real = real_patches(owns, grid, patches.device)
+        return torch.cat([added[own] for own in owns]), self._positions(patches, grid, table, real)
+
+    def _kept_tables_of(self, patches: Tensor, grid, owns) -> tuple[Tensor, Positions]:
+        """The same, made once for a grid as long as the weights stay."""
         rope = getattr(self.model, "rope", None)
         weights = [*self.model.parameters(recurse=False), *(rope.parameters() if rope else ())]
         versions = [(id(w), 0 if w.is_inference() else w._version) for w in weights]
         inference = torch.is_inference_mode_enabled()
-        key = (grid, patches.dtype, patches.device, inference, *versions)
+        key = (len(patches), grid, owns, patches.dtype, patches.device, inference, *versions)
         if key not in self._tables:
             while len(self._tables) >= _MOST_TABLES:
                 self._tables.pop(next(iter(self._tables)))
-            self._tables[key] = self._enter(torch.zeros_like(patches[:1]), grid)
+            self._tables[key] = self._tables_of(patches, grid, owns)
         return self._tables[key]
 
     def train(self, mode: bool = True):
         self._tables = {}  # what replaces weights through `.data` leaves no trace in their versions
         return super().train(mode)
 
-    def _positions(self, grid, table: Tensor | None, device: torch.device) -> Positions:
+    def _positions(self, patches: Tensor, grid, table: Tensor | None, real=None) -> Positions:
+        prefix, num_images = self.num_prefix_tokens, len(patches)
+        mask = None if real is None else F.pad(real[:, None, None], (prefix, 0), value=True)
         if self.window_size is None:
-            return Positions(grid, table)
-        windows = Windows(grid, self.window_size, self.num_prefix_tokens)
-        cut = None
-        if table is not None:
-            # (h*w, C), or (blocks, heads, h*w, C) -> (..., windows, heads, s*s, C)
-            heads = table.flatten(0, -3) if table.ndim > 2 else table[None]
-            cut = windows.cut(heads).unflatten(0, table.shape[:-2] or (1,)).transpose(-4, -3)
-        return Positions(grid, table, windows, cut, windows.key_mask(device))
+            return Positions(grid, table, mask)
+        each = of_each_image(table, num_images) if real is None and table is not None else table
+        windows = Windows(grid, self.window_size, prefix)
+        cut = cut_positions(windows, each, real, num_images, patches.device)
+        return Positions(grid, table, mask, **cut)
 
     def run(self, index: int, tokens: Tensor, positions: Positions) -> Tensor:
         """Run block `index`, on windows or on the whole: (N, P + h*w, D) -> the same shape."""
         if isinstance(self.model, beit.Beit):
             return super().run(index, tokens, (positions.grid, positions.table))
-        eva = isinstance(self.model, Eva)
-        if positions.windows is None or index in self.global_blocks:
-            args = (_of_block(self.model, positions.table, index),) if eva else ()
-            return super().run(index, tokens, *args)
-        windowed = positions.windows.partition(tokens)
-        repeats = tokens.size(0)  # images stand before windows in the batch
-        mask = None if positions.key_mask is None else positions.key_mask.repeat(repeats, 1, 1, 1)
+        windows, table, mask = positions.windows, positions.table, positions.mask
+        inside = windows is not None and index not in self.global_blocks
+        if inside:
+            tokens, table, mask = (
+                windows.partition(tokens),
+                positions.window_table,
+                positions.window_mask,
+            )
         args = (mask,)
-        if eva:
-            table = _of_block(self.model, positions.window_table, index)
-            args = (None if table is None else table.repeat(repeats, 1, 1, 1), mask)
-        return positions.windows.merge(super().run(index, windowed, *args))
+        if isinstance(self.model, Eva):
+            args = (table[index] if self.model.rope_mixed and table is not None else table, mask)
+        tokens = super().run(index, tokens, *args)
+        return windows.merge(tokens, positions.window_share) if inside else tokens
 
-    def forward(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    def forward(self, images: Tensor, sizes=None) -> tuple[Tensor, tuple[int, int]]:
         """The ViT alone: (N, 3, H, W) -> tokens (N, P + h*w, D) before the final norm, grid."""
-        tokens, grid, positions = self.embed(images)
+        tokens, grid, positions = self.embed(images, sizes)
         for index in range(len(self.blocks)):
             tokens = self.run(index, tokens, positions)
         return tokens, grid
 
 
-def _of_block(model: nn.Module, table: Tensor | None, index: int) -> Tensor | None:
-    return table[index] if model.rope_mixed and table is not None else table
+def _own_grids(model, images: Tensor, sizes, patch) -> tuple[tuple[int, int], ...] | None:
+    """The grid of each image without its padding; None where nothing is padded."""
+    whole = tuple(images.shape[-2:])
+    if sizes is None:
+        return None
+    if len(sizes) != len(images) or any(h > whole[0] or w > whole[1] for h, w in sizes):
+        raise ValueError(
+            f"sizes must be the (height, width) of each of {len(images)} images within "
+            f"{whole[0]} x {whole[1]}, got {sizes}"
+        )
+    if all(tuple(size) == whole for size in sizes):
+        return None
+    if isinstance(model, beit.Beit):
+        raise ValueError(
+            "sizes of padded images are not for BEiT, whose bias belongs to the whole grid: give "
+            "none, or take a ViT with a table of positions or rotary positions"
+        )
+    return tuple((ceil(height / patch[0]), ceil(width / patch[1])) for height, width in sizes)
+
+
+def _without_padding(images: Tensor, sizes) -> Tensor:
+    """Zeros where the padding is, also after a tower's own normalisation."""
+    rows, columns = (torch.arange(n, device=images.device) for n in images.shape[-2:])
+    inside = [(rows[:, None] < height) & (columns < width) for height, width in sizes]
+    return images * torch.stack(inside)[:, None]
 
 
 def _check_windows(model: nn.Module, size: int | None, global_blocks) -> tuple[int, ...]:
@@ -247,7 +291,6 @@ def create_vit(model_name: str, args: dict) -> nn.Module:
         )
     if kind is beit.Beit:
         model.patch_embed.strict_img_size, model.patch_embed.dynamic_img_pad = False, True
-        model.norm_pre = nn.Identity()  # which every other ViT of timm has
         for block in model.blocks:
             block.attn.__class__ = AnyGridAttention  # the same weights, any grid
     return model
