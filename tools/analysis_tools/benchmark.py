@@ -176,7 +176,8 @@ def measure_memory(name: str, mode: str, args: argparse.Namespace) -> float:
 def peak_of_this_process(name: str, mode: str, args: argparse.Namespace) -> float:
     """MiB that a step needs beyond what is there before it (Linux)."""
     contender = Contender(name, mode, args)
-    contender.model.eval()(contender.images[..., :64, :64])  # what libraries allocate once
+    contender.model.eval()  # not chained: backbones of mmpretrain return None
+    contender.model(contender.images[..., :64, :64])  # what libraries allocate once
     contender.model.train(mode == "train")
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
     before = _status("VmRSS")
