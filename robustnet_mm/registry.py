@@ -21,6 +21,7 @@ WEIGHT_INITIALIZERS = _child(
 )
 DATASETS = _child("dataset", mmengine_registry.DATASETS, "robustnet_mm.datasets")
 TRANSFORMS = _child("transform", mmengine_registry.TRANSFORMS, "robustnet_mm.datasets")
+FUNCTIONS = _child("function", mmengine_registry.FUNCTIONS, "robustnet_mm.engine")
 HOOKS = _child("hook", mmengine_registry.HOOKS, "robustnet_mm.engine")
 METRICS = _child("metric", mmengine_registry.METRICS, "robustnet_mm.engine")
 OPTIM_WRAPPER_CONSTRUCTORS = _child(

@@ -1,7 +1,9 @@
 """The benchmark's figures are of the passes that it names; how fast they are is not tested."""
 
 import json
+import os
 import runpy
+import subprocess
 import sys
 
 import pytest
@@ -85,3 +87,17 @@ def test_growth_is_measured_side_by_side(monkeypatch, tmp_path, capsys):
 def test_a_folded_network_is_not_trained(start):
     with pytest.raises(SystemExit, match="folded cannot be trained"):
         start("--contenders", "floor", "folded", "--mode", "train")
+
+
+def test_the_training_of_a_detector_is_measured(tmp_path):
+    """In a process of its own: the tool registers mmdet for good."""
+    tool = TOOL.replace("benchmark.py", "benchmark_detector.py")
+    command = [sys.executable, tool, "--archs", "tiny-patch16", "--size", "96", "128"]
+    command += ["--batches", "1", "2", "--ways", "as it is", "with_cp, windows", "--steps", "1"]
+    command += ["--warmup", "0", "--device", "cpu", "--out", str(tmp_path)]
+    subprocess.run(
+        command, check=True, capture_output=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
+    record = json.loads((tmp_path / "detector.json").read_text())["results"]
+    assert len(record) == 4 and all(row["found"]["seconds"] > 0 for row in record)
+    assert (tmp_path / "detector.md").read_text().count("not measured") == 4

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from robustnet_mm.datasets import make_digit_scenes
 
@@ -257,6 +258,25 @@ def test_a_training_killed_in_the_middle_of_an_epoch_resumes_to_the_same_weights
     whole.communicate()
     first, second = (weights(tmp_path / name / "epoch_2.pth") for name in ("whole", "killed"))
     assert all(torch.equal(value, second[key]) for key, value in first.items())
+
+
+def test_a_sharded_training_gives_the_weights_of_an_unsharded_one(data, tmp_path):
+    """The strategy of the base-patch14 config, on two CPU processes and a small classifier."""
+    sharded = Config.fromfile(ROOT / "configs/imagenet/robustnet-base-patch14_fsdp_20e_in1k.py")
+    more = ["train_cfg.max_epochs=1", "default_hooks.logger.interval=1"]
+    for name in ("whole", "sharded"):
+        config = f"_base_ = {str(ROOT / CLASSIFIER)!r}\n"
+        if name == "sharded":
+            config += f"runner_type = {sharded.runner_type!r}\n"
+            config += f"strategy = {sharded.strategy.to_dict()!r}\n"
+        (tmp_path / f"{name}.py").write_text(config)
+        flags = ["--work-dir", tmp_path / name, *options(data, *more)]
+        log = run("tools/dist_train.sh", tmp_path / f"{name}.py", 2, *flags)
+        assert "accuracy/top1_vit" in log
+    first, second = (weights(tmp_path / name / "epoch_1.pth") for name in ("whole", "sharded"))
+    assert first.keys() == second.keys()
+    for key, value in first.items():
+        torch.testing.assert_close(second[key], value, rtol=1e-3, atol=1e-3, msg=key)
 
 
 def test_a_classifiers_checkpoint_reports_every_tower_and_refuses_other_classes(

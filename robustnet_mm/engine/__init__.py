@@ -3,6 +3,7 @@
 from .hooks import CheckedImagesHook, EpochSeedHook, NaNGuardHook, WholeFileBackend
 from .metrics import TowerAccuracy
 from .optim import TowerLayerDecayConstructor
+from .sharding import wrap_blocks
 
 __all__ = [
     "CheckedImagesHook",
@@ -11,4 +12,5 @@ __all__ = [
     "TowerAccuracy",
     "TowerLayerDecayConstructor",
     "WholeFileBackend",
+    "wrap_blocks",
 ]

@@ -146,7 +146,19 @@ def finish():
 
 
 def _distribute_on_cpu(cfg: Config):
-    """Gloo instead of NCCL, and no device for DistributedDataParallel."""
+    """Gloo instead of NCCL, and no GPU for what wraps the model."""
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group("gloo")
-    cfg.model_wrapper_cfg = ConfigDict(type="MMDistributedDataParallel", device_ids=None)
+    if cfg.get("strategy", {}).get("type") == "FSDPStrategy":
+        cfg.strategy.model_wrapper.device_id = torch.device("cpu")
+        if cfg.strategy.get("state_dict_cfg") == "full":
+            # what is on the CPU and also to be moved there is freed before it is written
+            cfg.strategy.state_dict_cfg = ConfigDict(
+                state_dict_type="FULL_STATE_DICT",
+                state_dict_config=dict(type="FullStateDictConfig", rank0_only=True),
+                optim_state_dict_config=dict(type="FullOptimStateDictConfig", rank0_only=True),
+            )
+        return
+    cfg.model_wrapper_cfg = ConfigDict(
+        type="MMDistributedDataParallel", device_ids=None, broadcast_buffers=False
+    )  # as mmengine has it on GPUs
