@@ -1,8 +1,9 @@
 import pytest
 import torch
 import torchvision
+from conftest import waken
 
-from robustnet_mm.models import ConvTower
+from robustnet_mm.models import ConvTower, TimmCNNTower
 from robustnet_mm.models.conv_tower import CONV_ARCHS
 
 CONFORMER_LEVELS = [6, 14, 20, 22]  # the units that end conv_trans_4, 8, 11, 12
@@ -65,3 +66,20 @@ def test_declared_channels_and_strides_are_those_of_the_maps(arch):
 def test_an_unknown_cnn_lists_the_known():
     with pytest.raises(ValueError, match="must be one of nano, resnet18.*got 'resnet5'"):
         ConvTower("resnet5")
+
+
+@pytest.mark.parametrize(
+    "make", [lambda **k: ConvTower("resnet18", **k), lambda **k: TimmCNNTower("regnety_002", **k)]
+)
+def test_channels_last_changes_the_layout_inside_and_nothing_else(make):
+    """What leaves is contiguous: mmcv's RoIAlign on CPUs reads other layouts wrongly."""
+    plain, tower = waken(make()).eval(), make(channels_last=True).eval()
+    tower.load_state_dict(plain.state_dict())
+    inside = []
+    tower.blocks[1].register_forward_hook(lambda module, args, out: inside.append(out[0]))
+    images = torch.randn(1, 3, 96, 128)
+    with torch.no_grad():
+        for a, b in zip(tower(images), plain(images), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+            assert a.is_contiguous()
+    assert inside[0].is_contiguous(memory_format=torch.channels_last)

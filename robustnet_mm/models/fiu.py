@@ -71,6 +71,7 @@ class Squeeze(nn.Module):
 
     def forward(self, detail: Tensor, grid: tuple[int, int]) -> Tensor:
         x = pool_to_grid(detail, grid).flatten(2).transpose(1, 2)  # (N, Cd, h, w) -> (N, h*w, Cd)
+        x = x.contiguous()  # or torch multiplies, and adds the bias in a pass of its own
         return self.gate(self.act(self.norm(self.proj(x))))
 
 
