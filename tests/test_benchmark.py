@@ -5,6 +5,7 @@ import os
 import runpy
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -54,6 +55,21 @@ def test_the_papers_order_gives_the_same_numbers():
         ours = net(images)
         theirs = tool["in_papers_order"](net)(images)
     torch.testing.assert_close(ours.tokens, theirs.tokens, rtol=1e-5, atol=1e-5)
+
+
+def test_half_precision_is_what_the_network_computes_in(start):
+    record, said = start("--contenders", "floor", "both", "--dtype", "bf16", "--mode", "train")
+    assert record["settings"]["dtype"] == "bf16" and "64 x 96, batch 1, bf16" in said
+    tool = runpy.run_path(TOOL)
+    args = SimpleNamespace(
+        arch="nano", size=(64, 96), batch=1, device="cpu", dtype="bf16", mode="train"
+    )
+    contender, dtypes = tool["Contender"]("both", "train", args), set()
+    contender.model.cnn.blocks[0].conv1.register_forward_hook(
+        lambda module, inputs, output: dtypes.add(output.dtype)
+    )
+    contender.step()
+    assert dtypes == {torch.bfloat16}
 
 
 def test_a_base_that_does_not_run_is_named(start):

@@ -86,7 +86,8 @@ def drawn(number):
     vit["model_args"] = dict(depth=4, embed_dim=48, num_heads=3)
     config = dict(arch="nano", vit=vit, weave=draw.choice(("paper", "even", [(0, 0), (6, 3)])))
     config["direction"] = draw.choice(("both", "both", "vit_to_cnn", "cnn_to_vit", "none"))
-    config["cnn"] = dict(channels_last=draw.random() < 0.3)
+    cnn = draw.choice(("nano", "nano", "resnet18", "conformer_tiny"))
+    config["cnn"] = dict(arch=cnn, channels_last=draw.random() < 0.3)
     return config, tuple(round(patch * (1400 / patch) ** draw.random()) for _ in "hw")
 
 

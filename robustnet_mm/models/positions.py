@@ -69,6 +69,6 @@ def cut_positions(
         mask = windows.cut(real[..., None])[..., 0]  # (N, windows, s*t)
         used = mask.any(-1, keepdim=True)
         share = (used / used.sum(1, keepdim=True))[..., None]
-        mask = mask | ~used  # where nothing is real anything may be seen, but not nothing
+        mask = mask | ~used  # before torch 2.5 a query without any key gives NaN
         mask = F.pad(mask.flatten(0, 1)[:, None, None], (windows.num_prefix, 0), value=True)
     return dict(windows=windows, window_table=window_table, window_mask=mask, window_share=share)
