@@ -119,10 +119,14 @@ class TimmCNNClassifier(_TimmClassifier):
     def _make(self, args: dict) -> nn.Module:
         model, (stem, holders) = create_cnn(self.model_name, args)
         self.layouts = layouts_of(model)
-        return empty_trunk(model, (*stem, *holders))
+        with torch.no_grad():  # the layout in which timm pools, on which the rounding depends
+            own = model.eval().forward_features(torch.zeros(1, 3, 64, 64)).is_contiguous()
+        self.memory_format = torch.contiguous_format if own else torch.channels_last
+        return empty_trunk(model.train(), (*stem, *holders))
 
     def forward(self, outputs) -> Tensor:
-        return self.model.forward_head(self.model.forward_features(outputs.maps[-1]))
+        feat = outputs.maps[-1].contiguous(memory_format=self.memory_format)
+        return self.model.forward_head(self.model.forward_features(feat))
 
 
 class TimmViTClassifier(_TimmClassifier):
