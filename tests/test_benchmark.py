@@ -57,6 +57,15 @@ def test_the_papers_order_gives_the_same_numbers():
     torch.testing.assert_close(ours.tokens, theirs.tokens, rtol=1e-5, atol=1e-5)
 
 
+def test_towers_in_turn_with_silent_exchanges_give_what_they_give_alone():
+    tool = runpy.run_path(TOOL)
+    net, images = tool["alternating"]("nano").eval(), torch.randn(1, 3, 96, 128)
+    with torch.no_grad():
+        out = net(images)
+        assert torch.equal(out.tokens, net.vit(images)[0])
+        assert all(torch.equal(a, b) for a, b in zip(out.maps, net.cnn(images), strict=True))
+
+
 def test_half_precision_is_what_the_network_computes_in(start):
     record, said = start("--contenders", "floor", "both", "--dtype", "bf16", "--mode", "train")
     assert record["settings"]["dtype"] == "bf16" and "64 x 96, batch 1, bf16" in said

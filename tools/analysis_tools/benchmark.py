@@ -52,6 +52,23 @@ def in_papers_order(net: RobustNet) -> RobustNet:
     return net
 
 
+class Silent(nn.Module):
+    """An exchange in which nothing is said."""
+
+    def into_tokens(self, tokens: Tensor, detail: Tensor, grid) -> Tensor:
+        return tokens
+
+    def guide(self, tokens: Tensor, grid) -> None:
+        return None
+
+
+def alternating(arch: str) -> RobustNet:
+    """The two towers block by block in the order of the weave: what the order alone costs."""
+    net = RobustNet(arch)
+    net.fius = nn.ModuleList(Silent() for _ in net.fius)
+    return net
+
+
 def conformer() -> nn.Module:
     from mmpretrain.models import Conformer  # an installed peer, not a copy
 
@@ -78,6 +95,7 @@ CONTENDERS = {
     "vit_to_cnn": lambda a: RobustNet(a.arch, direction="vit_to_cnn"),
     "cnn_to_vit": lambda a: RobustNet(a.arch, direction="cnn_to_vit"),
     "none": lambda a: RobustNet(a.arch, direction="none"),
+    "alternating": lambda a: alternating(a.arch),
     "papers_order": lambda a: in_papers_order(RobustNet(a.arch)),
     "windows": lambda a: RobustNet(a.arch, vit=dict(window_size=14, global_blocks=a.globals)),
     "with_cp": lambda a: RobustNet(a.arch, with_cp=True),
