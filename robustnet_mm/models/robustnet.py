@@ -103,13 +103,17 @@ class RobustNet(BaseModule):
                 f"{len(self.vit.blocks)}: take deeper towers, weave=[(0, 0)], or direction='none'"
             )
         if out_type == "pyramid":
-            if direction not in ("both", "vit_to_cnn") or not self.exchanges:
-                raise ValueError(
-                    f"out_type='pyramid' with direction={direction!r} and {len(self.exchanges)} "
-                    "exchanges leaves the ViT without use: take direction='both' or "
-                    "'vit_to_cnn', or out_type='towers' with a TowerNeck, or a CNN tower alone"
-                )
-            self.vit.truncate(self.exchanges[-1][1] + 1)
+            self._end_with_the_last_exchange(direction)
+
+    def _end_with_the_last_exchange(self, direction: str):
+        """Without tokens among the outputs, nothing reads what later transformer blocks make."""
+        if direction not in ("both", "vit_to_cnn") or not self.exchanges:
+            raise ValueError(
+                f"out_type='pyramid' with direction={direction!r} and {len(self.exchanges)} "
+                "exchanges leaves the ViT without use: take direction='both' or "
+                "'vit_to_cnn', or out_type='towers' with a TowerNeck, or a CNN tower alone"
+            )
+        self.vit.truncate(self.exchanges[-1][1] + 1)
 
     def _make_fiu(self, u: int, direction: str, gate: str | None) -> FIU:
         squeezed, guided = self.cnn.blocks[u], self.cnn.blocks[u + 1]
