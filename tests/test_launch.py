@@ -50,10 +50,12 @@ def test_what_the_backbone_thinks_of_the_preprocessor_must_be_true():
         launch.build_runner(with_preprocessor(dict(to_rgb=True)), ())
     with pytest.raises(ValueError, match="leaves the images in BGR and the towers read RGB"):
         launch.build_runner(with_preprocessor(half, data_norm=half), ())
-    with pytest.raises(FileNotFoundError, match="no.pth"):  # the next check
-        cfg = with_preprocessor(dict(**half, bgr_to_rgb=True), data_norm=half)
+    right = dict(**half, bgr_to_rgb=True)
+    for done in (right, dict(type="robustnet_mm.SizedDataPreprocessor", preprocessor=right)):
+        cfg = with_preprocessor(done, data_norm=half)
         cfg.load_from = "no.pth"
-        launch.build_runner(cfg, ())
+        with pytest.raises(FileNotFoundError, match="no.pth"):  # the next check
+            launch.build_runner(cfg, ())
 
 
 @pytest.mark.parametrize("resume", [True, False])
