@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from conftest import ROOT, open_gates
 from test_vit_tower import FAMILIES
 
-from robustnet_mm.models import RobustNet, ViTTower
+from robustnet_mm.models import RobustNet, SizedDataPreprocessor, ViTTower
 from robustnet_mm.registry import MODELS
 
 WITHOUT_BEIT = [name for name in FAMILIES if "beit" not in name]
@@ -105,3 +105,15 @@ def sample_of(image):
 
     shape = tuple(image.shape[-2:])
     return DetDataSample(metainfo=dict(img_shape=shape, ori_shape=shape, scale_factor=(1.0, 1.0)))
+
+
+def test_samples_that_do_not_say_their_size_are_passed_without():
+    from mmdet.structures import DetDataSample
+
+    model = SizedDataPreprocessor(dict(type="mmdet.DetDataPreprocessor", pad_size_divisor=32))
+    image = torch.zeros(3, 40, 50, dtype=torch.uint8)
+    sized, unsized = sample_of(image), DetDataSample()
+    assert model(dict(inputs=[image], data_samples=[sized]))["inputs"].image_sizes == ((40, 50),)
+    for samples in ([unsized], None):
+        data = model(dict(inputs=[image], data_samples=samples))
+        assert not hasattr(data["inputs"], "image_sizes")

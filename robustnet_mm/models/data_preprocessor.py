@@ -22,9 +22,12 @@ class SizedDataPreprocessor(BaseDataPreprocessor):
         self.preprocessor = MODELS.build(preprocessor)
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """As the host's; `data['inputs'].image_sizes` is ((height, width), ...) of the images."""
+        """As the host's; `data['inputs'].image_sizes` is ((height, width), ...) of the images.
+
+        Where the samples do not say their `img_shape`, there are no sizes.
+        """
         data = self.preprocessor(data, training)
-        if data["data_samples"] is not None:
-            shapes = (sample.metainfo["img_shape"] for sample in data["data_samples"])
+        shapes = [sample.get("img_shape") for sample in data.get("data_samples") or ()]
+        if shapes and None not in shapes:
             data["inputs"].image_sizes = tuple((shape[0], shape[1]) for shape in shapes)
         return data
