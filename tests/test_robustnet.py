@@ -334,6 +334,14 @@ def test_recomputing_keeps_gradients_and_statistics(where):
         assert torch.equal(a, b), name
 
 
+def test_recomputing_leaves_nothing_of_the_batch_on_the_blocks_of_timm():
+    cnn = dict(type="robustnet_mm.TimmCNNTower", model_name="regnetx_002")
+    net = RobustNet("nano", cnn=cnn, with_cp=True).train()
+    net(torch.randn(2, 3, 64, 64)).maps[-1].sum().backward()
+    copy.deepcopy(net)  # which graphs would refuse
+    assert all(block._guide is None and block._detail is None for block in net.cnn.blocks)
+
+
 def test_recomputing_by_exchange_stores_only_what_passes_between_the_exchanges():
     """Between the forward and the backward pass: inputs of the steps, not what happens inside."""
 

@@ -277,6 +277,12 @@ def test_a_sharded_training_gives_the_weights_of_an_unsharded_one(data, tmp_path
     assert first.keys() == second.keys()
     for key, value in first.items():
         torch.testing.assert_close(second[key], value, rtol=1e-3, atol=1e-3, msg=key)
+    groups = [
+        torch.load(tmp_path / name / "epoch_1.pth", weights_only=False)["optimizer"]["param_groups"]
+        for name in ("whole", "sharded")
+    ]
+    decays = [[(g["weight_decay"], len(g["params"])) for g in part] for part in groups]
+    assert decays[0] == decays[1] and len(decays[0]) > 1
 
 
 def test_a_classifiers_checkpoint_reports_every_tower_and_refuses_other_classes(

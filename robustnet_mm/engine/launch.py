@@ -68,7 +68,7 @@ def build_runner(cfg: Config, splits: tuple[str, ...]) -> Runner:
     if cfg.launcher == "pytorch" and not torch.cuda.is_available():
         _distribute_on_cpu(cfg)
     runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
-    if start is not None:
+    if start is not None and isinstance(runner.model, torch.nn.Module):  # FlexibleRunner: not yet
         _check_fit(runner.model, start)
     return runner
 

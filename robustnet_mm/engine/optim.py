@@ -65,7 +65,7 @@ class TowerLayerDecayConstructor(DefaultOptimWrapperConstructor):
         for name, parameter in model.named_parameters():
             if parameter.requires_grad:
                 scale = self._lr_scale(backbone, name)
-                plain = parameter.ndim <= 1 or name.endswith(_TABLES)
+                plain = not _is_matrix(model, name, parameter) or name.endswith(_TABLES)
                 decay = 0.0 if plain else (self.base_wd or 0.0)
                 groups.setdefault((scale, decay), []).append(parameter)
         # the largest rate first: the logs of the hosts show the first group's
@@ -88,3 +88,11 @@ class TowerLayerDecayConstructor(DefaultOptimWrapperConstructor):
         depth, num_layers = backbone.get_layer_depth(name, "backbone.")
         above = num_layers - 1 - depth
         return settings.get("lr_mult", 1.0) * settings.get("decay_rate", 1.0) ** above
+
+
+def _is_matrix(model: nn.Module, name: str, parameter: nn.Parameter) -> bool:
+    """More than one dimension; what FullyShardedDataParallel shards is flat, whatever it was."""
+    if parameter.ndim > 1 or not name.endswith(".weight"):
+        return parameter.ndim > 1
+    owner = model.get_submodule(name.rpartition(".")[0])
+    return isinstance(owner, (nn.Linear, nn.Conv2d))

@@ -11,14 +11,18 @@ class SizedDataPreprocessor(BaseDataPreprocessor):
 
     Hosts pad the images of a batch to one size, and pass only the padded batch to the backbone.
     With this around their preprocessor, `RobustNet` finds the sizes on the batch itself, as
-    `images.image_sizes`, and the tokens of an image do not depend on its neighbours.
+    `images.image_sizes`; see `ViTTower.embed` for what it does with them.
 
     Args:
         preprocessor: Config of the host's, e.g. `dict(type='mmdet.DetDataPreprocessor', ...)`.
+        batch_augments: What mmpretrain's classifier hands to its preprocessor. Where images of a
+            batch are mixed, there are no sizes in training.
     """
 
-    def __init__(self, preprocessor: dict):
+    def __init__(self, preprocessor: dict, batch_augments: dict | None = None):
         super().__init__()
+        if batch_augments is not None:
+            preprocessor = dict(preprocessor, batch_augments=batch_augments)
         self.preprocessor = MODELS.build(preprocessor)
 
     def forward(self, data: dict, training: bool = False) -> dict:
@@ -28,6 +32,7 @@ class SizedDataPreprocessor(BaseDataPreprocessor):
         """
         data = self.preprocessor(data, training)
         shapes = [sample.get("img_shape") for sample in data.get("data_samples") or ()]
-        if shapes and None not in shapes:
+        mixed = training and getattr(self.preprocessor, "batch_augments", None) is not None
+        if shapes and None not in shapes and not mixed:
             data["inputs"].image_sizes = tuple((shape[0], shape[1]) for shape in shapes)
         return data

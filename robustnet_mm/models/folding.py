@@ -8,11 +8,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
 from .fiu import Expand
+from .timm_cnn import TimmBlock
 
 
 @torch.no_grad()
 def fold_batchnorm(model: nn.Module) -> nn.Module:
-    """Fold every BatchNorm that directly follows a convolution, in place and for inference only.
+    """Fold every BatchNorm that directly follows a plain convolution, in place, for inference.
 
     One pass over a small image shows which BatchNorm reads which convolution's output as it is.
     Load checkpoints first: the folded network has other keys, and trains badly.
@@ -31,7 +32,7 @@ def fold_batchnorm(model: nn.Module) -> nn.Module:
     for conv, norm in _pairs(model):
         _fold(fuse_conv_bn_weights, conv, norm)
         _replace(model, norm)
-    for expand in [module for module in model.modules() if isinstance(module, Expand)]:
+    for expand in [m for m in model.modules() if isinstance(m, Expand) and m.norm in _norms(m)]:
         _fold(fuse_linear_bn_weights, expand.proj, expand.norm)
         expand.norm = nn.Identity()
     return model
@@ -47,24 +48,26 @@ def _pairs(model: nn.Module) -> list[tuple[nn.Conv2d, _BatchNorm]]:
     made, pairs, calls = {}, [], Counter()
 
     def after_conv(conv, args, output):
-        made[id(output)] = conv, output  # the tensor is kept, so that its id stays its own
+        made[id(output)] = conv, output, output._version  # kept, so that the id stays its own
         calls[conv] += 1
 
     def before_norm(norm, args):
-        conv, _ = made.get(id(args[0]), (None, None))
-        pairs.append((conv, norm))
+        conv, _, version = made.get(id(args[0]), (None, None, None))
+        pairs.append((conv if version == args[0]._version else None, norm))
         calls[norm] += 1
 
     hooks = [m.register_forward_hook(after_conv) for m in model.modules() if type(m) is nn.Conv2d]
-    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
-    hooks += [norm.register_forward_pre_hook(before_norm) for norm in norms]
-    device = next(model.parameters()).device
+    hooks += [norm.register_forward_pre_hook(before_norm) for norm in _norms(model)]
     try:
-        model(torch.zeros(1, 3, 64, 64, device=device))
+        model(next(model.parameters()).new_zeros(1, 3, 64, 64))
     finally:
         for hook in hooks:
             hook.remove()
     return [(conv, norm) for conv, norm in pairs if conv and calls[conv] == calls[norm] == 1]
+
+
+def _norms(model: nn.Module) -> list[_BatchNorm]:
+    return [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
 
 
 def _replace(model: nn.Module, norm: _BatchNorm):
@@ -72,7 +75,11 @@ def _replace(model: nn.Module, norm: _BatchNorm):
     rest = nn.Sequential(*(getattr(norm, name) for name in ("drop", "act") if hasattr(norm, name)))
     rest.eval()
     rest._forward_hooks = norm._forward_hooks
-    for parent in list(model.modules()):
+    parents = list(model.modules())
+    for tower in parents[:]:  # whose blocks of timm are no part of it under their own names
+        parents += [m for b in getattr(tower, "blocks", ()) if isinstance(b, TimmBlock)
+                    for m in b.modules()]  # fmt: skip
+    for parent in parents:
         for name, child in parent.named_children():
             if child is norm:
                 setattr(parent, name, rest)

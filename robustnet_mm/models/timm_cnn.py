@@ -89,9 +89,11 @@ class TimmBlock(nn.Module):
             feat = self.body(add_guide(feat, guide))
             return feat, feat
         self._guide = guide
-        feat = self.body(feat)
-        detail, self._guide, self._detail = self._detail, None, None
-        return feat, detail
+        try:  # a recomputation in the backward pass ends the body early, by an exception
+            feat = self.body(feat)
+            return feat, self._detail
+        finally:
+            self._guide = self._detail = None
 
 
 @MODELS.register_module()

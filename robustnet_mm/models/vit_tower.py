@@ -115,6 +115,7 @@ class ViTTower(Tower):
             images: One batch, whose images may be padded at the bottom and at the right.
             sizes: (height, width) of each image before that padding. Its tokens are then those of
                 the image alone: positions on its own grid, and no attention to the padding.
+                Windows are cut from the batch's grid, so where they lie depends on the batch.
 
         Raises:
             ValueError: The image is smaller than one patch, or `sizes` do not fit.
@@ -173,14 +174,20 @@ class ViTTower(Tower):
         """The same, made once for a grid as long as the weights stay."""
         rope = getattr(self.model, "rope", None)
         weights = [*self.model.parameters(recurse=False), *(rope.parameters() if rope else ())]
-        versions = [(id(w), 0 if w.is_inference() else w._version) for w in weights]
+        versions = [(id(w), -1 if w.is_inference() else w._version) for w in weights]
         inference = torch.is_inference_mode_enabled()
         key = (len(patches), grid, owns, patches.dtype, patches.device, inference, *versions)
+        if any(w.is_inference() for w in weights):  # whose changes leave no trace
+            return self._tables_of(patches, grid, owns)
         if key not in self._tables:
             while len(self._tables) >= _MOST_TABLES:
                 self._tables.pop(next(iter(self._tables)))
             self._tables[key] = self._tables_of(patches, grid, owns)
         return self._tables[key]
+
+    def _apply(self, *args, **kwargs):
+        self._tables = {}
+        return super()._apply(*args, **kwargs)
 
     def train(self, mode: bool = True):
         self._tables = {}  # what replaces weights through `.data` leaves no trace in their versions

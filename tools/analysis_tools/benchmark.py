@@ -272,6 +272,8 @@ def draw(results: dict, args: argparse.Namespace, path: Path):
 def main():
     args = parse_args()
     torch.set_num_threads(args.threads)
+    if args.rounds < 2:
+        raise SystemExit(f"--rounds must be 2 or more, for quartiles, got {args.rounds}")
     if args.base not in args.contenders:
         raise SystemExit(
             f"--base must be one of the contenders {args.contenders}, got {args.base!r}"
