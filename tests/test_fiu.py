@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from robustnet_mm.models.conv_tower import add_guide
 from robustnet_mm.models.fiu import FIU, Expand, Squeeze, pool_to_grid
 
+DETAIL = torch.randn(2, 16, 8, 12)
+
 
 def random_(module):
     """Every parameter random: also gates, norms and biases, whose start hides mistakes."""
@@ -67,13 +69,13 @@ def test_expand_ignores_prefix_tokens():
     fiu = random_(FIU(16, 16, 24)).eval()
     tokens = torch.randn(2, 3 + 6, 24)
     other = torch.cat([torch.randn(2, 3, 24), tokens[:, 3:]], 1)
-    assert torch.equal(fiu.guide(tokens, (2, 3)), fiu.guide(other, (2, 3)))
+    assert torch.equal(fiu.guide(tokens, DETAIL, (2, 3)), fiu.guide(other, DETAIL, (2, 3)))
 
 
 def test_a_closed_gate_adds_nothing_and_learns_first():
     fiu = FIU(16, 16, 24)
     tokens, detail = torch.randn(2, 7, 24), torch.randn(2, 16, 8, 12)
-    out, guide = fiu.into_tokens(tokens, detail, (2, 3)), fiu.guide(tokens, (2, 3))
+    out, guide = fiu.into_tokens(tokens, detail, (2, 3)), fiu.guide(tokens, DETAIL, (2, 3))
     assert torch.equal(out, tokens) and torch.equal(guide, torch.zeros_like(guide))
     (out.sum() + guide.sum()).backward()
     for gate in (fiu.squeeze.gate.scale, fiu.expand.gate.scale):
@@ -83,7 +85,7 @@ def test_a_closed_gate_adds_nothing_and_learns_first():
 def test_no_gate_gives_the_originals_ungated_unit():
     fiu = FIU(16, 16, 24, gate=None)
     assert not any("gate" in name for name, _ in fiu.named_parameters())
-    assert fiu.guide(torch.randn(2, 7, 24), (2, 3)).abs().sum() > 0
+    assert fiu.guide(torch.randn(2, 7, 24), DETAIL, (2, 3)).abs().sum() > 0
     with pytest.raises(ValueError, match="gate must be 'zero' or None, got 'one'"):
         FIU(16, 16, 24, gate="one")
 
@@ -96,4 +98,29 @@ def test_one_direction_has_one_half(direction, to_vit, to_cnn):
     if not to_vit:
         assert fiu.into_tokens(tokens, torch.randn(2, 16, 8, 12), (2, 3)) is tokens
     if not to_cnn:
-        assert fiu.guide(tokens, (2, 3)) is None
+        assert fiu.guide(tokens, DETAIL, (2, 3)) is None
+
+
+def test_additive_attention_starts_exactly_and_adds_a_share_between_nothing_and_the_sum():
+    whole, part = random_(FIU(16, 16, 24)).eval(), FIU(16, 16, 24, fuse="attention").eval()
+    tokens, detail = torch.randn(2, 7, 24), torch.randn(2, 16, 8, 12)
+    assert torch.equal(part.into_tokens(tokens, detail, (2, 3)), tokens)
+    assert not part.guide(tokens, detail, (2, 3)).any()
+    part.load_state_dict(whole.state_dict(), strict=False)
+    for added, most in (
+        (part.into_tokens(tokens, detail, (2, 3)), whole.into_tokens(tokens, detail, (2, 3))),
+        (part.guide(tokens, detail, (2, 3)), whole.guide(tokens, detail, (2, 3))),
+    ):
+        start = tokens if added.shape == tokens.shape else torch.zeros_like(added)
+        share = ((added - start) / (most - start))[(most - start).abs() > 1e-2]
+        assert 0 < share.min() < share.max() < 1
+
+
+@pytest.mark.parametrize("grid", [(2, 3), (5, 4)])
+def test_additive_attention_weighs_each_position_by_itself(grid):
+    fiu = random_(FIU(16, 16, 24, "vit_to_cnn", fuse="attention")).eval()
+    tokens, detail = torch.randn(1, grid[0] * grid[1], 24), torch.randn(1, 16, 20, 24)
+    before = fiu.guide(tokens, detail, grid)
+    tokens[:, 0] += 1
+    changed = (fiu.guide(tokens, detail, grid) != before).any(1)
+    assert changed[0, 0, 0] and changed.sum() == 1

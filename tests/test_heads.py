@@ -72,6 +72,16 @@ def test_soft_labels_of_mixup_reach_both_losses(config, module):
     torch.testing.assert_close(list(losses.values()), expected)
 
 
+def test_a_third_weight_is_that_of_the_summed_logits():
+    two, out = head(loss_weights=(1, 1, 2)), outputs()
+    cnn, vit = two(out)
+    label = torch.cat([sample.gt_label for sample in samples()])
+    losses = two.loss(out, samples())
+    assert list(losses) == ["loss_cnn", "loss_vit", "loss_sum"]
+    expected = torch.nn.functional.cross_entropy(cnn + vit, label) / 2
+    torch.testing.assert_close(losses["loss_sum"], expected)
+
+
 def test_predictions_sum_the_logits_and_keep_each_heads_scores():
     two, out = head(), outputs()
     cnn, vit = two(out)
@@ -99,8 +109,9 @@ def test_a_checkpoint_of_other_classes_says_so_and_keeps_the_rest(logged):
 def test_wrong_settings_are_named():
     with pytest.raises(ValueError, match="pool must be 'token' or 'avg', got 'max'"):
         head("max")
-    with pytest.raises(ValueError, match="loss_weights must be >= 0 with a sum > 0"):
-        head(loss_weights=(0, 0))
+    for weights in ((0, 0), (1, -1), (1,), (1, 1, 1, 1)):
+        with pytest.raises(ValueError, match="loss_weights must be 2 or 3 numbers .*, got"):
+            head(loss_weights=weights)
     with pytest.raises(ValueError, match="got maps only: set out_type='towers' in backbone"):
         head()(outputs().maps)
     with pytest.raises(ValueError, match="pool='token' needs a ViT with a class token"):

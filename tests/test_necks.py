@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from robustnet_mm.models import RobustNet, TowerNeck, TowerOutputs
+from robustnet_mm.models import RobustNet, SimplePyramid, TowerNeck, TowerOutputs
 from robustnet_mm.registry import MODELS
 
 CHANNELS = (32, 64, 128, 256)
@@ -93,3 +93,23 @@ def test_levels_missing_at_the_end_are_made_by_pooling():
     assert not torch.equal(neck(out)[4], levels[4])  # the ViT's map joins there too
     with pytest.raises(ValueError, match="num_levels must be at least the 3 levels .* got 2"):
         TowerNeck(net.out_channels, net.embed_dims, num_levels=2)
+
+
+@pytest.mark.parametrize("prefix", [0, 1])
+def test_a_vit_alone_gives_a_pyramid_of_its_patch_tokens_in_their_places(prefix):
+    neck, tokens = SimplePyramid(8), torch.randn(2, prefix + 15, 8)
+    maps = neck((tokens, (3, 5)))
+    assert [tuple(m.shape) for m in maps] == [
+        (2, 8, 12, 20),
+        (2, 8, 6, 10),
+        (2, 8, 3, 5),
+        (2, 8, 2, 3),
+    ]
+    tokens[:, prefix + 7] = torch.randn(8)  # patch (1, 2)
+    for feat, scale in zip(neck((tokens, (3, 5))), (4, 2, 1, 0.5), strict=True):
+        place = torch.zeros(feat.shape[-2:], dtype=torch.bool)
+        place[int(scale) : int(2 * scale) or 1, int(2 * scale) : int(3 * scale) or 1] = True
+        if scale == 0.5:
+            place[0, 1] = True
+        changed = (feat != maps[(4, 2, 1, 0.5).index(scale)]).any(0).any(0)
+        assert torch.equal(changed & place, changed) and changed.any()

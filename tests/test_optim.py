@@ -49,6 +49,14 @@ def test_each_tower_decays_by_its_own_rate_from_its_own_top():
     assert got["neck.convs.0.weight"][0] == 2.0
 
 
+def test_gates_follow_their_fius_unless_they_have_a_rate_of_their_own():
+    gate, layer = "backbone.fius.1.squeeze.gate.scale", "backbone.fius.1.squeeze.proj.weight"
+    got = rates(Detector(), fius=dict(lr_mult=5.0))
+    assert got[gate][0] == got[layer][0] == 5.0
+    got = rates(Detector(), fius=dict(lr_mult=5.0), gates=dict(lr_mult=20.0))
+    assert (got[gate][0], got[layer][0]) == (20.0, 5.0)
+
+
 def test_norms_biases_gates_and_tables_take_no_weight_decay():
     got = rates(Detector())
     plain = [
@@ -90,7 +98,7 @@ def test_a_step_moves_every_parameter():
     [
         (
             dict(vitt=dict(decay_rate=0.5)),
-            "takes cnn, vit, fius, others, got 'vitt'; did you mean 'vit'",
+            "takes cnn, vit, fius, gates, others, got 'vitt'; did you mean 'vit'",
         ),
         (dict(vit=dict(decay=0.5)), "vit takes decay_rate, lr_mult .*got decay=0.5"),
         (dict(fius=dict(decay_rate=0.5)), "fius takes lr_mult"),

@@ -17,7 +17,7 @@ _TABLES = (
     "rope.freqs",
     "relative_position_bias_table",
 )
-_PARTS = ("cnn", "vit", "fius", "others")
+_PARTS = ("cnn", "vit", "fius", "gates", "others")
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -29,7 +29,8 @@ class TowerLayerDecayConstructor(DefaultOptimWrapperConstructor):
     (position, class and register tokens) take no weight decay.
 
     `paramwise_cfg` may hold `cnn=dict(decay_rate=1.0, lr_mult=1.0)`, `vit=dict(...)` likewise,
-    `fius=dict(lr_mult=1.0)` and `others=dict(lr_mult=1.0)` (neck and heads).
+    `fius=dict(lr_mult=1.0)`, `gates=dict(lr_mult=...)` (of the FIUs; as `fius` if not given) and
+    `others=dict(lr_mult=1.0)` (neck and heads).
 
     Raises:
         ValueError: Unknown part or setting, a decay rate out of (0, 1], or a backbone without
@@ -84,6 +85,10 @@ class TowerLayerDecayConstructor(DefaultOptimWrapperConstructor):
         part = name.split(".")[1]
         if part not in _PARTS:  # a tower that is the backbone itself
             part = {"cnn": "cnn", "vit": "vit"}[backbone.weights_kind]
+        if name.endswith("gate.scale"):
+            return self.paramwise_cfg["gates"].get(
+                "lr_mult", self.paramwise_cfg["fius"].get("lr_mult", 1.0)
+            )
         settings = self.paramwise_cfg[part]
         depth, num_layers = backbone.get_layer_depth(name, "backbone.")
         above = num_layers - 1 - depth

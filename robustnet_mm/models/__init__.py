@@ -4,7 +4,7 @@ from .conv_tower import CONV_ARCHS, ConvTower
 from .data_preprocessor import SizedDataPreprocessor
 from .folding import fold_batchnorm
 from .heads import TwoTowerHead
-from .necks import TowerNeck
+from .necks import SimplePyramid, TowerNeck
 from .robustnet import VARIANTS, RobustNet, TowerOutputs
 from .timm_cnn import TimmCNNTower
 from .vit_tower import ViTTower
@@ -15,6 +15,7 @@ __all__ = [
     "VARIANTS",
     "ConvTower",
     "RobustNet",
+    "SimplePyramid",
     "SizedDataPreprocessor",
     "TimmCNNTower",
     "TowerNeck",

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 DIRECTIONS = ("both", "cnn_to_vit", "vit_to_cnn", "none")
+FUSES = ("sum", "attention")
 
 
 class Gate(nn.Module):
@@ -52,6 +53,30 @@ def pool_to_grid(x: Tensor, grid: tuple[int, int]) -> Tensor:
     if height % h == 0 and width % w == 0:
         return F.avg_pool2d(x, (height // h, width // w))
     return F.adaptive_avg_pool2d(x, grid)
+
+
+class AdditiveAttention(nn.Module):
+    """The paper's soft choice between two candidates: the share of the added one, at each token.
+
+    `softmax(w . tanh(A own), w . tanh(B added))`. Scores come from the two candidates at a token,
+    never from a flattened map, so that any image shape will do.
+
+    Args:
+        own_channels: Width of what stands there.
+        added_channels: Width of what comes from the other tower.
+        hidden: Width of the comparison.
+    """
+
+    def __init__(self, own_channels: int, added_channels: int, hidden: int = 64):
+        super().__init__()
+        self.own = nn.Linear(own_channels, hidden)
+        self.added = nn.Linear(added_channels, hidden)
+        self.score = nn.Linear(hidden, 1, bias=False)
+
+    def forward(self, own: Tensor, added: Tensor) -> Tensor:
+        """(N, L, C1), (N, L, C2) -> (N, L, 1), between 0 and 1."""
+        scores = self.score(self.own(own).tanh()), self.score(self.added(added).tanh())
+        return (scores[1] - scores[0]).sigmoid()  # the softmax of two
 
 
 class Squeeze(nn.Module):
@@ -104,6 +129,8 @@ class FIU(nn.Module):
         embed_dims: Token width D.
         direction: 'both', 'cnn_to_vit' (squeeze only) or 'vit_to_cnn' (expand only).
         gate: 'zero', or None for the original's ungated unit.
+        fuse: 'sum' adds what comes; 'attention' adds the share of it that `AdditiveAttention`
+            chooses at each token.
     """
 
     def __init__(
@@ -113,11 +140,18 @@ class FIU(nn.Module):
         embed_dims: int,
         direction: str = "both",
         gate: str | None = "zero",
+        fuse: str = "sum",
     ):
         super().__init__()
         to_vit, to_cnn = direction != "vit_to_cnn", direction != "cnn_to_vit"
         self.squeeze = Squeeze(detail_channels, embed_dims, gate) if to_vit else None
         self.expand = Expand(embed_dims, guide_channels, gate) if to_cnn else None
+        self.squeeze_share = self.expand_share = None
+        if fuse == "attention":
+            if to_vit:
+                self.squeeze_share = AdditiveAttention(embed_dims, embed_dims)
+            if to_cnn:
+                self.expand_share = AdditiveAttention(detail_channels, guide_channels)
 
     def into_tokens(self, tokens: Tensor, detail: Tensor, grid: tuple[int, int]) -> Tensor:
         """Add the squeezed map to the patch tokens; prefix tokens pass as they are.
@@ -128,10 +162,21 @@ class FIU(nn.Module):
             return tokens
         added = self.squeeze(detail, grid).to(tokens.dtype)
         num_prefix = tokens.size(1) - added.size(1)
+        if self.squeeze_share is not None:
+            added = added * self.squeeze_share(tokens[:, num_prefix:], added)
         return tokens + F.pad(added, (0, 0, num_prefix, 0))
 
-    def guide(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor | None:
-        """What the next CNN block is told: (N, P + h*w, D) -> (N, Cd, h, w)."""
+    def guide(self, tokens: Tensor, detail: Tensor, grid: tuple[int, int]) -> Tensor | None:
+        """What the next CNN block is told: (N, P + h*w, D) -> (N, Cg, h, w).
+
+        `detail` (N, Cd, H, W), the last that the CNN made, stands for the CNN in the choice of
+        fuse='attention'.
+        """
         if self.expand is None:
             return None
-        return self.expand(tokens, grid)
+        guide = self.expand(tokens, grid)
+        if self.expand_share is not None:
+            own = pool_to_grid(detail, grid).flatten(2).transpose(1, 2)
+            share = self.expand_share(own, guide.flatten(2).transpose(1, 2))
+            guide = guide * share.transpose(1, 2).unflatten(2, grid)
+        return guide

@@ -151,8 +151,8 @@ class TimmViTClassifier(_TimmClassifier):
 class TwoTowerHead(BaseModule):
     """Head of mmpretrain's `ImageClassifier` for a backbone that gives `TowerOutputs`.
 
-    The loss is the weighted mean of the two heads' losses on the same label; the prediction is
-    the sum of their logits.
+    The loss is the weighted mean of the two heads' losses on the same label (the paper's) and, if
+    asked for, of the loss of their summed logits, which are the prediction.
 
     Args:
         num_classes: Number of classes.
@@ -161,7 +161,8 @@ class TwoTowerHead(BaseModule):
         vit: Arguments of `ViTClassifier`: `dict(in_channels=..., pool=...)`; or, for the head of
             a ViT of timm, of `TimmViTClassifier`: `dict(model_name=...)`.
         loss: Config of the loss of each head.
-        loss_weights: Weights of the CNN's and the ViT's loss in their mean.
+        loss_weights: Weights of the CNN's, the ViT's and, as a third, the summed logits' loss in
+            their mean.
         init_cfg: As in mmengine; the two classifiers take their own.
     """
 
@@ -171,7 +172,7 @@ class TwoTowerHead(BaseModule):
         cnn: dict,
         vit: dict,
         loss: dict | None = None,
-        loss_weights: tuple[float, float] = (1.0, 1.0),
+        loss_weights: tuple[float, ...] = (1.0, 1.0),
         init_cfg=None,
     ):
         super().__init__(init_cfg)
@@ -181,8 +182,11 @@ class TwoTowerHead(BaseModule):
         self.cnn = cnn_type(num_classes=num_classes, **cnn)
         self.vit = vit_type(num_classes=num_classes, **vit)
         self.loss_module = MODELS.build(loss or dict(type="mmpretrain.CrossEntropyLoss"))
-        if min(loss_weights) < 0 or sum(loss_weights) <= 0:
-            raise ValueError(f"loss_weights must be >= 0 with a sum > 0, got {loss_weights}")
+        if len(loss_weights) not in (2, 3) or min(loss_weights) < 0 or sum(loss_weights) <= 0:
+            raise ValueError(
+                "loss_weights must be 2 or 3 numbers (cnn, vit, sum) >= 0 with a sum > 0, got "
+                f"{loss_weights}"
+            )
         self.loss_weights = [weight / sum(loss_weights) for weight in loss_weights]
 
     def forward(self, outputs) -> tuple[Tensor, Tensor]:
@@ -194,14 +198,15 @@ class TwoTowerHead(BaseModule):
         return self.cnn(outputs), self.vit(outputs)
 
     def loss(self, outputs, data_samples: list, **kwargs) -> dict[str, Tensor]:
-        """Both heads' share of the mean loss; mmengine sums what is named `loss*`."""
+        """Each one's share of the mean loss; mmengine sums what is named `loss*`."""
         if "gt_score" in data_samples[0]:  # soft labels, from mixup and cutmix
             target = torch.stack([sample.gt_score for sample in data_samples])
         else:
             target = torch.cat([sample.gt_label for sample in data_samples])
         losses = {}
-        names = ("loss_cnn", "loss_vit")
-        for name, logits, weight in zip(names, self(outputs), self.loss_weights, strict=True):
+        cnn, vit = self(outputs)
+        named = dict(loss_cnn=cnn, loss_vit=vit, loss_sum=cnn + vit)
+        for (name, logits), weight in zip(named.items(), self.loss_weights, strict=False):
             loss = self.loss_module(logits, target, avg_factor=logits.size(0), **kwargs)
             losses[name] = weight * loss
         return losses

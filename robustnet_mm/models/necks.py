@@ -1,4 +1,4 @@
-"""TowerNeck: the ViT's map joins the CNN's pyramid, in front of any neck of the hosts."""
+"""What stands between towers and a neck of the hosts, such as FPN."""
 
 import torch.nn.functional as F
 from mmengine.model import BaseModule
@@ -86,3 +86,33 @@ class TowerNeck(BaseModule):
             # contiguous: RoIAlign of mmcv on CPU reads channels_last memory wrongly, in silence
             merged.append((feat + added).contiguous())
         return tuple(merged)
+
+
+@MODELS.register_module()
+class SimplePyramid(BaseModule):
+    """A pyramid from the last map of a ViT alone, as ViTDet makes it (Li et al. 2022).
+
+    Put it first in a list, after a backbone that is a `ViTTower`:
+    `neck=[dict(type='robustnet_mm.SimplePyramid', ...), dict(type='FPN', in_channels=[D] * 4)]`.
+
+    Args:
+        embed_dims: Token width D.
+        init_cfg: As in mmengine.
+    """
+
+    def __init__(self, embed_dims: int, init_cfg=None):
+        super().__init__(init_cfg)
+        self.norm = nn.LayerNorm(embed_dims, eps=1e-6)
+        self.twice = _doubled(embed_dims)
+        self.four_times = nn.Sequential(_doubled(embed_dims), nn.GELU(), _doubled(embed_dims))
+
+    def forward(self, outputs) -> tuple[Tensor, ...]:
+        """Tokens (N, P + h*w, D), grid -> 4 maps (N, D, H, W), strides 1/4, 1/2, 1, 2 patches."""
+        tokens, grid = outputs[-2:]
+        feat = self.norm(tokens[:, -grid[0] * grid[1] :]).transpose(1, 2).unflatten(2, grid)
+        half = F.max_pool2d(feat, kernel_size=2, ceil_mode=True)
+        return tuple(m.contiguous() for m in (self.four_times(feat), self.twice(feat), feat, half))
+
+
+def _doubled(channels: int) -> nn.Module:
+    return nn.ConvTranspose2d(channels, channels, kernel_size=2, stride=2)

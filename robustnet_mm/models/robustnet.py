@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from robustnet_mm.checkpoint import carry_out_init_cfg
 from robustnet_mm.registry import MODELS
 
-from .fiu import DIRECTIONS, FIU
+from .fiu import DIRECTIONS, FIU, FUSES
 from .towers import recompute
 from .weave import pair_blocks
 
@@ -48,6 +48,8 @@ class RobustNet(BaseModule):
         direction: 'both', 'cnn_to_vit', 'vit_to_cnn', or 'none' for two towers that do not
             interact (the ensemble control).
         gate: 'zero' for an exact start, None for the original's ungated units.
+        fuse: 'sum' adds what an FIU says; 'attention' is the paper's additive attention, which adds
+            a share of it.
         data_norm: `dict(mean=..., std=...)` in pixel values 0..255: what the data preprocessor
             did, ImageNet's by default. Each tower converts to what its weights were trained with.
         with_cp: Recompute in the backward pass to save memory, exchange by exchange: each CNN
@@ -77,6 +79,7 @@ class RobustNet(BaseModule):
         weave: str | list = "paper",
         direction: str = "both",
         gate: str | None = "zero",
+        fuse: str = "sum",
         data_norm: dict | None = None,
         with_cp: bool = False,
         out_type: str = "towers",
@@ -84,6 +87,7 @@ class RobustNet(BaseModule):
     ):
         super().__init__(init_cfg)
         _check_choice("direction", direction, DIRECTIONS)
+        _check_choice("fuse", fuse, FUSES)
         _check_choice("out_type", out_type, ("towers", "pyramid"))
         cnn, vit = _tower_configs(arch, cnn, vit)
         self.cnn, self.vit = (
@@ -95,7 +99,8 @@ class RobustNet(BaseModule):
         self.embed_dims = self.vit.embed_dims
         pairs = pair_blocks(len(self.cnn.blocks), len(self.vit.blocks), weave)
         self.exchanges = pairs if direction != "none" else []
-        self.fius = nn.ModuleList(self._make_fiu(u, direction, gate) for u, _ in self.exchanges)
+        settings = (direction, gate, fuse)
+        self.fius = nn.ModuleList(self._make_fiu(u, *settings) for u, _ in self.exchanges)
         if direction != "none" and not pairs:
             raise ValueError(
                 "the towers cannot meet: an exchange needs 2 CNN blocks and 1 transformer block "
@@ -115,10 +120,10 @@ class RobustNet(BaseModule):
             )
         self.vit.truncate(self.exchanges[-1][1] + 1)
 
-    def _make_fiu(self, u: int, direction: str, gate: str | None) -> FIU:
+    def _make_fiu(self, u: int, *settings) -> FIU:
         squeezed, guided = self.cnn.blocks[u], self.cnn.blocks[u + 1]
         widths = (squeezed.detail_channels, guided.guide_channels, self.embed_dims)
-        return FIU(*widths, direction, gate)
+        return FIU(*widths, *settings)
 
     def forward(self, images: Tensor, sizes=None) -> TowerOutputs | tuple[Tensor, ...]:
         """The weave: (N, 3, H, W) -> `TowerOutputs`, or the maps for out_type='pyramid'.
@@ -151,7 +156,7 @@ class RobustNet(BaseModule):
             tokens = self.vit.run(index, tokens, positions)
         tokens = fiu.into_tokens(tokens, detail, positions.grid)
         tokens = self.vit.run(v, tokens, positions)
-        return feat, fiu.guide(tokens, positions.grid), tokens
+        return feat, fiu.guide(tokens, detail, positions.grid), tokens
 
     def _recomputed_step(self, u: int, k: int | None, *args):
         parts = [self.cnn.blocks[u]]

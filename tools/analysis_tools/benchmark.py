@@ -58,7 +58,7 @@ class Silent(nn.Module):
     def into_tokens(self, tokens: Tensor, detail: Tensor, grid) -> Tensor:
         return tokens
 
-    def guide(self, tokens: Tensor, grid) -> None:
+    def guide(self, tokens: Tensor, detail: Tensor, grid) -> None:
         return None
 
 

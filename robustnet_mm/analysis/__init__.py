@@ -1,0 +1,1 @@
+"""Looking inside woven networks, and comparing them."""

@@ -1,0 +1,186 @@
+"""A study trains its cells once, and its figures are those of the predictions that it kept."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+from mmengine.config import Config
+from scipy import stats
+
+from robustnet_mm.analysis.study import compare, join, markdown, paired, read_epochs
+from robustnet_mm.datasets import make_digit_scenes
+
+TOOL = str(ROOT / "tools/analysis_tools/study.py")
+STUDY = """
+base = {base!r}
+seeds = [0, 1]
+metric = "accuracy/top1"
+controls = ["logit_sum", "none"]
+common = {{
+    "train_cfg.max_epochs": 1,
+    "train_dataloader.dataset.data_root": {data!r},
+    "val_dataloader.dataset.data_root": {data!r},
+}}
+_none = {{"model.backbone.direction": "none"}}
+grid = dict(row=dict(none=_none, both={{}}))
+reads = dict(none="accuracy/top1_cnn")
+ensembles = dict(logit_sum=("none", "both"))
+"""
+
+
+def start(*args):
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, TOOL, *map(str, args)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    data = make_digit_scenes(folder / "data", scenes=(2, 1), crops=(60, 20))
+    path = folder / "tiny.py"
+    base = str(ROOT / "configs/digit_scenes/robustnet-nano_5e_crops.py")
+    path.write_text(STUDY.format(base=base, data=f"{data}/"))
+    first = start(path, "--work-dir", folder / "out", "--processes", "2")
+    assert first.returncode == 0, first.stderr[-3000:]
+    return path, folder / "out", first.stdout
+
+
+def test_every_cell_is_trained_with_every_seed_and_told_in_one_line(study):
+    _, out, said = study
+    lines = [line for line in said.splitlines() if line.startswith("[")]
+    assert sorted(line.split(":")[0].split("] ")[1] for line in lines) == [
+        "both seed 0",
+        "both seed 1",
+        "none seed 0",
+        "none seed 1",
+    ]
+    for name in ("results.md", "curves.png", "differences.png"):
+        assert (out / name).stat().st_size > 100
+    assert not list(out.rglob("*.pth"))  # not asked for
+
+
+def test_the_figures_are_those_of_the_kept_predictions(study):
+    _, out, _ = study
+    runs = json.loads((out / "results.json").read_text())["runs"]
+    for seed in ("0", "1"):
+        kept = {}
+        for cell, field in (("none", "cnn_score"), ("both", "pred_score")):
+            samples = pickle.loads((out / cell / f"seed_{seed}/predictions.pkl").read_bytes())
+            labels = torch.cat([sample["gt_label"] for sample in samples])
+            kept[cell] = torch.stack([sample[field] for sample in samples]).log()
+            right = 100 * (kept[cell].argmax(1) == labels).float().mean().item()
+            assert runs[cell][seed]["value"] == pytest.approx(right)
+            assert runs[cell][seed]["epochs"][-1]["epoch"] == 1
+        joined = (kept["none"] + kept["both"]).argmax(1) == labels
+        assert runs["logit_sum"][seed]["value"] == pytest.approx(100 * joined.float().mean().item())
+
+
+def test_a_second_run_trains_nothing_and_another_config_is_refused(study):
+    path, out, _ = study
+    again = start(path, "--work-dir", out)
+    assert again.returncode == 0 and again.stdout.count("was finished") == 4
+    other = path.with_name("other.py")
+    other.write_text(path.read_text() + 'common["train_dataloader.batch_size"] = 4\n')
+    refused = start(other, "--work-dir", out, "--only", "both")
+    assert refused.returncode == 1
+    assert "holds a training by another config: remove it, or set --work-dir" in refused.stdout
+
+
+def test_a_training_that_fails_is_told_and_the_others_count(study):
+    path, out, _ = study
+    broken = path.with_name("broken.py")
+    bad = 'both={}, bad={"optim_wrapper.optimizer.type": "No"}'
+    broken.write_text(path.read_text().replace("both={}", bad).replace("[0, 1]", "[0]"))
+    ended = start(broken, "--work-dir", out)
+    assert ended.returncode == 1 and "bad seed 0: training ended with 1" in ended.stdout
+    assert "| both | 1 |" in ended.stdout and "| bad" not in ended.stdout
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ("seed = 3", "has unknown ['seed']"),
+        ("controls = ['cnn']", "controls of .* must name cells (none, both), or ensembles: 'cnn'"),
+        ("reads = dict(bth='x')", "reads of .* must name cells (none, both): 'bth'"),
+        ("seeds = [1, 1]", "seeds of .* must be different numbers, got [1, 1]"),
+        ("base = 'no.py'", "no.py does not exist"),
+    ],
+)
+def test_what_is_wrong_in_a_study_is_named_before_anything_runs(study, tmp_path, change, message):
+    path = tmp_path / "wrong.py"
+    path.write_text(study[0].read_text() + change + "\n")
+    ended = start(path, "--work-dir", tmp_path / "out")
+    assert ended.returncode == 1
+    for part in message.split(".*"):
+        assert part in ended.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_interval_is_students_over_the_differences_seed_by_seed():
+    ours, control = {0: 3.0, 1: 5.0, 2: 4.0, 7: 99.0}, {2: 1.0, 0: 2.0, 1: 2.0}
+    got = paired(ours, control)
+    low, high = stats.ttest_rel([3, 5, 4], [2, 2, 1]).confidence_interval(0.95)
+    assert got["seeds"] == 3
+    np.testing.assert_allclose([got["mean"], got["low"], got["high"]], [7 / 3, low, high])
+    assert paired({0: 1.0}, {0: 0.5}) == dict(mean=0.5, low=None, high=None, seeds=1)
+    assert paired({0: 1.0}, {1: 0.5}) is None
+
+
+def test_a_table_shows_mean_deviation_and_interval():
+    runs = dict(
+        a={0: dict(value=50.0), 1: dict(value=52.0)}, b={0: dict(value=40.0), 1: dict(value=44.0)}
+    )
+    table = markdown(runs, compare(runs, ["b"]), Config(dict(metric="m")))
+    assert "| a | 2 | 51.00 ± 1.41 | +9.00 [-3.71, +21.71] |" in table
+
+
+def test_an_interrupted_training_counts_each_epoch_once(tmp_path):
+    for name, lines in (
+        ("1", [dict(lr=1, loss=2, step=1), {"a/top1": 1, "step": 1}, {"a/top1": 2, "step": 2}]),
+        ("2", [{"a/top1": 3, "step": 2}, {"weave/0_gate": 5, "step": 2}, {"a/top1": 4, "step": 3}]),
+    ):
+        folder = tmp_path / name / "vis_data"
+        folder.mkdir(parents=True)
+        (folder / "scalars.json").write_text("\n".join(map(json.dumps, lines)))
+    assert read_epochs(tmp_path) == [
+        {"epoch": 1, "a/top1": 1},
+        {"epoch": 2, "a/top1": 3, "weave/0_gate": 5},
+        {"epoch": 3, "a/top1": 4},
+    ]
+
+
+def test_two_detectors_are_united_and_what_both_see_counts_once(tmp_path):
+    data = make_digit_scenes(tmp_path / "data", scenes=(2, 1), crops=(10, 10))
+    annotations = data / "annotations/instances_val.json"
+    content = json.loads(annotations.read_text())
+    image = content["images"][0]["id"]
+    truth = [a for a in content["annotations"] if a["image_id"] == image]
+    half = len(truth) // 2
+    assert half > 0
+    for name, seen in (("one", truth[: half + 1]), ("two", truth[half:])):
+        boxes = torch.tensor([a["bbox"] for a in seen])
+        boxes[:, 2:] += boxes[:, :2]
+        labels = torch.tensor([a["category_id"] for a in seen])
+        ids = sorted(c["id"] for c in content["categories"])
+        labels = torch.tensor([ids.index(label) for label in labels.tolist()])
+        instances = dict(bboxes=boxes, scores=torch.full((len(seen),), 0.9), labels=labels)
+        folder = tmp_path / name
+        folder.mkdir()
+        sample = dict(img_id=image, ori_shape=(192, 192), pred_instances=instances)
+        (folder / "predictions.pkl").write_bytes(pickle.dumps([sample]))
+        Config(
+            dict(
+                default_scope="mmdet",
+                val_evaluator=[dict(type="CocoMetric", ann_file=str(annotations), metric="bbox")],
+            )
+        ).dump(folder / "cell.py")
+    found = join([tmp_path / "one", tmp_path / "two"], [""] * 2, "coco/bbox_mAP")
+    alone = join([tmp_path / "one"], [""], "coco/bbox_mAP")
+    assert alone < found == pytest.approx(1.0, abs=0.02)

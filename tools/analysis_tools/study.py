@@ -1,0 +1,230 @@
+"""Run a study: one base config, a grid of differences, several seeds; table, intervals, plots.
+
+    python tools/analysis_tools/study.py configs/studies/digit_scenes_crops.py --processes 2
+
+A study is a config with these names, and others that begin with an underscore:
+
+    base       the config from which every cell starts, relative to the study
+    grid       axis -> option -> differences, as for --cfg-options; a cell takes one of each axis
+    seeds      numbers; every cell is trained with each
+    metric     what is compared: 'accuracy/top1', 'coco/bbox_mAP'
+    controls   the cells (or ensembles) with which all others are compared, pair by pair
+    common     optional: differences of every cell, before its own
+    reads      optional: cell -> its metric where that is another, dict(cnn='accuracy/top1_cnn')
+    ensembles  optional: name -> two cells whose predictions are joined seed by seed, untrained:
+               logits are summed; detections are united by NMS at IoU 0.5
+
+Every cell is a training of its own by tools/train.py; what has finished is skipped, and what was
+interrupted goes on from its last epoch. Writes results.json, results.md, curves.png and
+differences.png into the work dir.
+"""
+
+import argparse
+import hashlib
+import itertools
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.fileio import dump, load
+
+from robustnet_mm.analysis.study import compare, draw, join, markdown, read_epochs
+
+TRAIN = Path(__file__).resolve().parents[1] / "train.py"
+REQUIRED = ("base", "grid", "seeds", "metric", "controls")
+OPTIONAL = ("common", "reads", "ensembles")
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Run a study")
+    parser.add_argument("study", help="config of the study")
+    parser.add_argument("--work-dir", help="default: work_dirs/<name of the study>")
+    parser.add_argument("--processes", type=int, default=1, help="trainings that run at once")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of each training")
+    parser.add_argument("--only", nargs="+", metavar="CELL", help="train these cells only")
+    parser.add_argument("--keep-checkpoints", action="store_true", help="of finished cells")
+    return parser.parse_args()
+
+
+def read_study(path: str) -> Config:
+    """The study with its optional parts filled in.
+
+    Raises:
+        FileNotFoundError, ValueError: What is missing, unknown or contradictory.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"study {path} does not exist: name a file like configs/studies/*")
+    study = Config.fromfile(path)
+    missing = [name for name in REQUIRED if name not in study]
+    known = (*REQUIRED, *OPTIONAL)
+    unknown = [name for name in study if name not in known and not name.startswith("_")]
+    if missing or unknown:
+        raise ValueError(
+            f"a study takes {', '.join(REQUIRED)} and may take {', '.join(OPTIONAL)}; {path} "
+            f"lacks {missing} and has unknown {unknown}"
+        )
+    study.base = str(Path(path).parent / study.base)
+    for name in OPTIONAL:
+        study.setdefault(name, {})
+    if not Path(study.base).is_file():
+        raise FileNotFoundError(f"base of {path}: {study.base} does not exist")
+    cells = list(cells_of(study))
+    named = dict(reads=study.reads, ensembles=itertools.chain(*study.ensembles.values()))
+    named["controls"] = [name for name in study.controls if name not in study.ensembles]
+    for what, names in named.items():
+        for name in names:
+            if name not in cells:
+                also = ", or ensembles" if what == "controls" else ""
+                raise ValueError(
+                    f"{what} of {path} must name cells ({', '.join(cells)}){also}: {name!r}"
+                )
+    if len(set(study.seeds)) < len(study.seeds) or not study.seeds:
+        raise ValueError(f"seeds of {path} must be different numbers, got {study.seeds}")
+    return study
+
+
+def cells_of(study: Config) -> dict[str, dict]:
+    """Name -> differences; the name is that of its options, joined by '+'."""
+    cells = {}
+    for options in itertools.product(*(axis.items() for axis in study.grid.values())):
+        differences = dict(study.common)
+        for _, changes in options:
+            differences.update(changes)
+        cells["+".join(name for name, _ in options)] = differences
+    return cells
+
+
+def config_of(study: Config, differences: dict, seed: int, folder: Path) -> Config:
+    """The config of one training: its seed, its work dir, and its last predictions kept."""
+    cfg = Config.fromfile(study.base)
+    cfg.merge_from_dict(differences)
+    cfg.work_dir = str(folder)
+    cfg.randomness = dict(seed=seed)
+    cfg.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=1, save_best=None)
+    kind = "mmdet.DumpDetResults" if cfg.default_scope == "mmdet" else "DumpResults"
+    metrics = cfg.val_evaluator if isinstance(cfg.val_evaluator, list) else [cfg.val_evaluator]
+    keep = dict(type=kind, out_file_path=str(folder / "predictions.pkl"), _scope_="mmengine")
+    cfg.val_evaluator = [*metrics, keep]
+    return cfg
+
+
+def run_cell(cfg: Config, args: argparse.Namespace, device: int) -> float | None:
+    """Train one cell, or go on with it; the seconds of this call, None where it had finished.
+
+    Raises:
+        ValueError: The folder holds a training by another config, or the training failed.
+    """
+    folder = Path(cfg.work_dir)
+    text = re.sub(re.escape(str(folder)), "", cfg.pretty_text)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    mark = folder / "finished.json"
+    started = folder / "started.json"
+    if started.is_file() and load(started)["config"] != digest:
+        raise ValueError(
+            f"{folder} holds a training by another config: remove it, or set --work-dir"
+        )
+    if mark.is_file():
+        return None
+    folder.mkdir(parents=True, exist_ok=True)
+    dump(dict(config=digest), started)
+    cfg.dump(folder / "cell.py")
+    command = [sys.executable, str(TRAIN), str(folder / "cell.py"), "--resume"]
+    environment = os.environ | {"OMP_NUM_THREADS": str(args.threads)}
+    if torch.cuda.device_count() > 1:
+        environment["CUDA_VISIBLE_DEVICES"] = str(device % torch.cuda.device_count())
+    start = time.time()
+    with open(folder / "log.txt", "a") as log:
+        code = subprocess.run(command, stdout=log, stderr=log, env=environment).returncode
+    if code:
+        last = (folder / "log.txt").read_text().strip().splitlines()[-1:]
+        raise ValueError(f"training ended with {code}: {''.join(last)} (see {folder / 'log.txt'})")
+    if not args.keep_checkpoints:
+        for path in (*folder.glob("epoch_*.pth"), folder / "last_checkpoint"):
+            path.unlink(missing_ok=True)
+    seconds = time.time() - start
+    dump(dict(seconds=round(seconds, 1)), mark)
+    return seconds
+
+
+def train_all(study: Config, args: argparse.Namespace, out: Path) -> list[str]:
+    """Run what is missing, a line of progress for each training; the failures."""
+    cells = cells_of(study)
+    for name in args.only or ():
+        if name not in cells:
+            raise ValueError(f"--only takes {', '.join(cells)}, got {name!r}")
+    chosen = {name: cells[name] for name in args.only or cells}
+    # seed by seed, so that an interrupted study has whole pairs
+    jobs = [(name, seed) for seed in study.seeds for name in chosen]
+    failures = []
+
+    def run(number: int):
+        name, seed = jobs[number]
+        folder = out / name / f"seed_{seed}"
+        head = f"[{number + 1}/{len(jobs)}] {name} seed {seed}:"
+        try:
+            seconds = run_cell(config_of(study, chosen[name], seed, folder), args, number)
+        except ValueError as error:
+            failures.append(f"{head} {error}")
+            print(failures[-1], flush=True)
+            return
+        metric = study.reads.get(name, study.metric)
+        value = read_epochs(folder)[-1].get(metric, float("nan"))
+        took = "was finished" if seconds is None else f"{seconds:.0f} s"
+        print(f"{head} {metric} {value:.4g}, {took}", flush=True)
+
+    with ThreadPoolExecutor(args.processes) as pool:
+        list(pool.map(run, range(len(jobs))))
+    return failures
+
+
+def collect(study: Config, out: Path) -> dict:
+    """Every finished training's metrics, epoch by epoch, and those of the ensembles."""
+    found = {}
+    for name in cells_of(study):
+        for seed in study.seeds:
+            folder = out / name / f"seed_{seed}"
+            if (folder / "finished.json").is_file():
+                seconds = load(folder / "finished.json")["seconds"]
+                run = dict(seconds=seconds, epochs=read_epochs(folder))
+                run["value"] = run["epochs"][-1][study.reads.get(name, study.metric)]
+                found.setdefault(name, {})[seed] = run
+    for name, members in study.ensembles.items():
+        for seed in study.seeds:
+            if all(seed in found.get(member, {}) for member in members):
+                folders = [out / member / f"seed_{seed}" for member in members]
+                kinds = [study.reads.get(member, study.metric) for member in members]
+                value = join(folders, kinds, study.metric)
+                found.setdefault(name, {})[seed] = dict(value=value, epochs=[])
+    return found
+
+
+def main():
+    args = parse_args()
+    study = read_study(args.study)
+    out = Path(args.work_dir or Path("work_dirs") / Path(args.study).stem)
+    out.mkdir(parents=True, exist_ok=True)
+    failures = train_all(study, args, out)
+    runs = collect(study, out)
+    if not runs:
+        raise ValueError(f"no cell of {args.study} has finished: {failures}")
+    differences = compare(runs, study.controls)
+    versions = dict(python=platform.python_version(), torch=torch.__version__)
+    record = dict(study=study.to_dict(), versions=versions, runs=runs, differences=differences)
+    dump(record, out / "results.json", indent=1)
+    table = markdown(runs, differences, study)
+    (out / "results.md").write_text(table)
+    draw(runs, differences, study, out)
+    print(table)
+    if failures:
+        sys.exit(f"{len(failures)} trainings failed:\n" + "\n".join(failures))
+
+
+if __name__ == "__main__":
+    main()
