@@ -11,16 +11,18 @@ from matplotlib.figure import Figure
 
 Cell = Callable  # axes -> None
 DPI = 100
-_SIDE = 2.9  # inches of a cell
 _COLOURS = ["#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#b07aa1", "#76b7b2", "#edc948", "#9c755f"]
 
 
-def panel(rows: list[list[Cell]], caption: str, wide: float = 1.0) -> np.ndarray:
-    """Rows of cells under a caption -> (H, W, 3) uint8, RGB. `wide`: width of a cell / height."""
+def panel(rows: list[list[Cell]], caption: str, wide: float = 1.0, side: float = 2.9) -> np.ndarray:
+    """Rows of cells under a caption -> (H, W, 3) uint8, RGB.
+
+    `side` is the height of a cell in inches, and `wide` its width relative to that.
+    """
     columns = max(len(row) for row in rows)
     lines = caption.count("\n") + 1
-    top = 0.25 + 0.2 * lines
-    size = (columns * _SIDE * wide + 0.3, len(rows) * _SIDE + top)
+    top = 0.12 + 0.16 * lines
+    size = (max(columns * side * wide, 5.5) + 0.2, len(rows) * side + top)
     figure = Figure(figsize=size, dpi=DPI, layout="constrained")
     figure.get_layout_engine().set(rect=(0, 0, 1, 1 - top / size[1]))
     canvas = FigureCanvasAgg(figure)
@@ -63,8 +65,10 @@ def _draw_objects(axis, found, name: Callable):
         axis.add_patch(Rectangle((x, y), right - x, bottom - y, fill=False, color=colour, lw=1.2))
         score = "" if found.scores is None else f" {found.scores[index]:.2f}"
         box = dict(facecolor=colour, edgecolor="none", pad=0.8, alpha=0.85)
+        # above and below in turn, so that two boxes on one object can both be read
+        place = dict(y=y, va="bottom") if index % 2 == 0 else dict(y=bottom, va="top")
         text = f"{name(int(found.labels[index]))}{score}"
-        axis.text(x, y, text, fontsize=5.5, color="white", va="top", bbox=box, clip_on=True)
+        axis.text(x=x, s=text, fontsize=6, color="white", bbox=box, **place)
 
 
 def heat(
@@ -145,8 +149,16 @@ def histogram(edges: np.ndarray, shares: np.ndarray, title: str, labels: list[st
     return draw
 
 
-def lines(series: dict[str, np.ndarray], title: str, axis_labels: tuple[str, str]) -> Cell:
-    """Lines over 0, 1, 2, ...: name -> (points,) or (points, several), the latter as dots."""
+def lines(
+    series: dict[str, np.ndarray],
+    title: str,
+    axis_labels: tuple[str, str],
+    places: list[str] | None = None,
+) -> Cell:
+    """Lines over 0, 1, 2, ..., or over named places.
+
+    Name -> (points,), or (points, several), which are dots with a line through their means.
+    """
 
     def draw(axis):
         for (name, values), colour in zip(series.items(), _COLOURS, strict=False):
@@ -158,6 +170,8 @@ def lines(series: dict[str, np.ndarray], title: str, axis_labels: tuple[str, str
         axis.set_xlabel(axis_labels[0], fontsize=7)
         axis.set_ylabel(axis_labels[1], fontsize=7)
         axis.tick_params(labelsize=6)
+        if places:
+            axis.set_xticks(range(len(places)), places, rotation=25, ha="right")
         axis.set_ylim(bottom=min(0, axis.get_ylim()[0]))
         axis.legend(fontsize=6)
         axis.set_title(title, fontsize=8)

@@ -35,8 +35,13 @@ class Picture(NamedTuple):
     images: Tensor  # (1, 3, H', W'), after the data preprocessor, padding included
     sample: object  # the host's data sample
 
+    @property
+    def aspect(self) -> float:
+        """Width / height."""
+        return self.pixels.shape[1] / self.pixels.shape[0]
+
     def crop(self, maps: np.ndarray) -> np.ndarray:
-        """Maps of any stride over the padded image -> over the image: (..., h', w') -> (..., h, w)."""
+        """Maps of any stride over the padded image (..., h', w') -> over the image (..., h, w)."""
         pairs = zip(maps.shape[-2:], self.pixels.shape, self.images.shape[-2:], strict=False)
         h, w = (max(1, ceil(side * own / padded)) for side, own, padded in pairs)
         return maps[..., :h, :w]

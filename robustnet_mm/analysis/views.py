@@ -8,6 +8,7 @@ from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from .cams import cam
 from .detections import Detections, compare_detections, detect
@@ -20,8 +21,7 @@ from .gradients import (
     saliency,
 )
 from .outputs import DetectionLogits, tower_scores
-from .panels import bars, heat, lines, panel, picture
-from .randomisation import cascading_randomisation
+from .panels import bars, heat, panel, picture
 from .subject import Picture, Subject
 
 View = tuple[np.ndarray, dict[str, np.ndarray]]
@@ -83,8 +83,6 @@ def _asked_detections(subject: Subject, shown: Picture, args: Namespace) -> list
     found = detect(subject.model, shown, args.score_thr, args.most)
     sizes = getattr(shown.images, "image_sizes", None)
     device = shown.images.device
-    import torch
-
     boxes = torch.as_tensor(found.boxes, device=device)
     labels = torch.as_tensor(found.labels, device=device)
     function = DetectionLogits(subject.model, boxes, labels, sizes)
@@ -109,7 +107,7 @@ def _input(subject: Subject, shown: Picture, row: Asked):
 def _nothing(kind: str, subject: Subject, shown: Picture, args: Namespace) -> View:
     """The panel of an image without detections."""
     caption = f"{kind}: {Path(shown.path).name}\nno detection with a score from {args.score_thr}"
-    return panel([[picture(shown.pixels, "input")]], caption, wide=1.6), {}
+    return panel([[picture(shown.pixels, "input")]], caption, wide=shown.aspect), {}
 
 
 def _attribution(kind: str, method, label: str, signed: bool, *more: str):
@@ -133,7 +131,9 @@ def _attribution(kind: str, method, label: str, signed: bool, *more: str):
         if method is guided_backprop:
             counts = ", ".join(f"{n} {k}" for k, n in activations_of(subject.model).items())
             lines_.append(f"guided at ReLU only; the model's activations: {counts or 'no modules'}")
-        return panel(cells, _caption(kind, shown, rows, subject, *lines_), wide=1.15), arrays
+        return panel(
+            cells, _caption(kind, shown, rows, subject, *lines_), wide=shown.aspect + 0.2
+        ), arrays
 
     return view
 
@@ -171,17 +171,19 @@ def view_cam(subject: Subject, shown: Picture, args: Namespace) -> View:
     if not rows:
         return _nothing("cam", subject, shown, args)
     layers = ["map", "tokens"] if _has_vit(subject) else ["map"]
+    # Grad-CAM weighs whole channels, which says little about one of many objects
+    method = args.method or ("hirescam" if subject.is_detector else "gradcam")
     for index, row in enumerate(rows):
         parts = [[], []]
         for layer, line in zip(layers, parts, strict=False):
             for name, (model, output, target) in row.functions.items():
-                found = cam(model, shown.images, output, layer, args.method, target)
+                found = cam(model, shown.images, output, layer, method, target)
                 values = shown.crop(found)[0]
                 arrays[f"{index}_{output}_{layer}"] = values
                 place = "last map" if layer == "map" else "tokens of the last block"
                 title = f"{name}\non the {place}"
                 if not values.any():
-                    title += ": no part in it"
+                    title += ": nothing speaks for it"
                 line.append(heat(values, title, "relative", shown.pixels, limits=(0.0, 1.0)))
         first = _input(subject, shown, row)
         if subject.is_detector:  # one head: both layers in one line
@@ -190,8 +192,10 @@ def view_cam(subject: Subject, shown: Picture, args: Namespace) -> View:
             cells.append([first, *parts[0]])
             if parts[1]:
                 cells.append([picture(shown.pixels, "input"), *parts[1]])
-    more = f"{args.method}; each map relative to its own largest value"
-    return panel(cells, _caption("cam", shown, rows, subject, more), wide=1.15), arrays
+    more = f"{method}; each map relative to its own largest value"
+    return panel(
+        cells, _caption("cam", shown, rows, subject, more), wide=shown.aspect + 0.2
+    ), arrays
 
 
 def _has_vit(subject: Subject) -> bool:
@@ -213,7 +217,9 @@ def view_gradients(subject: Subject, shown: Picture, args: Namespace) -> View:
                 line.append(heat(values, title, "norm of d logit / d feature"))
             cells.append(line)
     more = "gradients with respect to what the blocks of the first and the last exchange give"
-    return panel(cells, _caption("gradients", shown, rows, subject, more), wide=1.15), arrays
+    return panel(
+        cells, _caption("gradients", shown, rows, subject, more), wide=shown.aspect + 0.2
+    ), arrays
 
 
 def view_predict(subject: Subject, shown: Picture, args: Namespace) -> View:
@@ -232,7 +238,7 @@ def view_predict(subject: Subject, shown: Picture, args: Namespace) -> View:
         title = f"ground truth: {len(truth.boxes)} objects"
         cells.append(picture(shown.pixels, title, truth, subject.name))
     more = f"scores from {args.score_thr}" + ("" if truth is not None else "; not annotated")
-    return panel([cells], f"{kind}, {more}", wide=1.6), _arrays(found)
+    return panel([cells], f"{kind}, {more}", shown.aspect, side=4.5), _arrays(found)
 
 
 def _best(subject: Subject, scores: np.ndarray, title: str):
@@ -270,23 +276,4 @@ def view_compare(subject: Subject, shown: Picture, args: Namespace) -> View:
     arrays = {
         f"{n.replace(' ', '_')}_{k}": v for n, d in found.items() for k, v in _arrays(d).items()
     }
-    return panel([cells], f"{kind}\n{more}", wide=1.6), arrays
-
-
-def view_randomisation(subject: Subject, shown: Picture, args: Namespace) -> View:
-    """Rank correlation of each head's saliency with itself under ever more random weights."""
-    if subject.is_detector:
-        raise ValueError("randomisation is for classifiers, got a detector's config: take another")
-    heads = list(tower_scores(subject.model, shown.images))
-    found = {
-        head: cascading_randomisation(subject.model, shown.images, head, target=args.target)
-        for head in heads
-    }
-    curves = {head: np.concatenate(list(steps.values())) for head, steps in found.items()}
-    steps = list(found["sum"])
-    chart = lines(curves, "Spearman correlation with the trained map", ("step", "rank correlation"))
-    caption = f"randomisation: {Path(shown.path).name}, saliency\nsteps: " + "; ".join(
-        f"{index} {name}" for index, name in enumerate(steps)
-    )
-    arrays = {**curves, "steps": np.array(steps)}
-    return panel([[picture(shown.pixels, "input"), chart]], caption, wide=1.6), arrays
+    return panel([cells], f"{kind}\n{more}", shown.aspect, side=4.5), arrays

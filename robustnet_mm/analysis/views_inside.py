@@ -12,8 +12,10 @@ import numpy as np
 from .attention import attention, attention_distance, rollout, uniform_distance
 from .exchange import exchange_shares, gate_values
 from .features import edges, features, pca_colours, top_channels
+from .outputs import tower_scores
 from .panels import heat, histogram, lines, panel, picture
 from .places import Layout, default_names, find_block, vit_of
+from .randomisation import cascading_randomisation
 from .subject import Picture, Subject
 from .views import View
 from .weights import weight_histograms
@@ -57,11 +59,11 @@ def view_attention(subject: Subject, shown: Picture, args: Namespace) -> View:
         for index, one in enumerate(heads)
     ]
     caption = (
-        f"attention: {Path(shown.path).name}, asked by {asks}\nrollout follows the ViT's own blocks "
-        "and not the exchanges; distances are those between patches"
+        f"attention: {Path(shown.path).name}, asked by {asks}\nrollout follows the ViT's own "
+        "blocks and not the exchanges; distances are those between patches"
     )
     arrays = {"attention": heads, "rollout": rolled, "distance": distance}
-    return panel([first, *_in_lines(cells, 4)], caption, wide=1.15), arrays
+    return panel([first, *_in_lines(cells, 4)], caption, wide=shown.aspect + 0.2), arrays
 
 
 def view_features(subject: Subject, shown: Picture, args: Namespace) -> View:
@@ -78,10 +80,10 @@ def view_features(subject: Subject, shown: Picture, args: Namespace) -> View:
             line.append(picture(pca_colours(feat), "tokens as colours (PCA)"))
         rows.append(line)
     caption = (
-        f"features: {Path(shown.path).name}\nchannels of the largest root mean square; colours: the "
-        "first three principal components as red, green, blue"
+        f"features: {Path(shown.path).name}\nchannels of the largest root mean square; colours: "
+        "the first three principal components as red, green, blue"
     )
-    return panel(rows, caption, wide=1.15), arrays
+    return panel(rows, caption, wide=shown.aspect + 0.2), arrays
 
 
 def view_edges(subject: Subject, shown: Picture, args: Namespace) -> View:
@@ -103,7 +105,7 @@ def view_edges(subject: Subject, shown: Picture, args: Namespace) -> View:
             ]
         )
     caption = f"edges: {Path(shown.path).name}, Sobel 3 x 3"
-    return panel(rows, caption, wide=1.2), arrays
+    return panel(rows, caption, wide=shown.aspect + 0.2), arrays
 
 
 def view_exchange(subject: Subject, shown: Picture, args: Namespace) -> View:
@@ -124,7 +126,7 @@ def view_exchange(subject: Subject, shown: Picture, args: Namespace) -> View:
             path = (
                 f"CNN block {u} to tokens" if name == "squeeze" else f"tokens to CNN block {u + 1}"
             )
-            title = f"exchange {k}, {name}: {path}\n{added.share[0]:.3f} of what it is added to"
+            title = f"exchange {k}, {name}:\n{path}\n{added.share[0]:.3f} of what it is added to"
             cells.append(heat(where, title, "relative norm"))
     shares = {name: value for name, value in shares.items() if np.isfinite(value).any()}
     chart = lines(shares, "added / what it is added to", ("exchange", "ratio of norms"))
@@ -139,7 +141,7 @@ def view_exchange(subject: Subject, shown: Picture, args: Namespace) -> View:
         f"exchange: {Path(shown.path).name}\nnorms over channels; maps relative to the root mean "
         f"square of what is added to{without}"
     )
-    return panel([first, *_in_lines(cells, 4)], caption, wide=1.15), arrays
+    return panel([first, *_in_lines(cells, 4)], caption, wide=shown.aspect + 0.2), arrays
 
 
 def _gate_histogram(values: list[np.ndarray], title: str):
@@ -149,6 +151,24 @@ def _gate_histogram(values: list[np.ndarray], title: str):
     bins = np.linspace(low, high, 31)
     shares = np.stack([np.histogram(one, bins)[0] / one.size for one in values])
     return histogram(bins, shares, title, [f"exchange {k}" for k in range(len(values))])
+
+
+def view_randomisation(subject: Subject, shown: Picture, args: Namespace) -> View:
+    """Rank correlation of each head's saliency with itself under ever more random weights."""
+    if subject.is_detector:
+        raise ValueError("randomisation is for classifiers, got a detector's config: take another")
+    heads = list(tower_scores(subject.model, shown.images))
+    found = {
+        head: cascading_randomisation(subject.model, shown.images, head, target=args.target)
+        for head in heads
+    }
+    curves = {head: np.concatenate(list(steps.values())) for head, steps in found.items()}
+    steps = list(found["sum"])
+    axes = ("what was replaced last", "rank correlation")
+    chart = lines(curves, "Spearman correlation with the trained map", axes, steps)
+    caption = f"randomisation: {Path(shown.path).name}, saliency of each head"
+    arrays = {**curves, "steps": np.array(steps)}
+    return panel([[picture(shown.pixels, "input"), chart]], caption, wide=1.6), arrays
 
 
 def pages_of_weights(checkpoints: list[str]) -> Iterator[tuple[str, np.ndarray, dict]]:

@@ -11,6 +11,8 @@ def weight_histograms(
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """How the weights of each layer are spread, one checkpoint in memory at a time.
 
+    Statistics of BatchNorm and single numbers are no weights.
+
     Args:
         checkpoints: Files, in the order of training.
         bins: Number of bins, the same for all checkpoints of a layer.
@@ -40,7 +42,7 @@ def weight_histograms(
 def _weights(path: str) -> list[tuple[str, Tensor]]:
     state = find_state_dict(read_checkpoint(path))
     floats = [(n, w.float().flatten()) for n, w in state.items() if w.is_floating_point()]
-    return [(name, weight) for name, weight in floats if weight.numel() > 1]
+    return [(n, w) for n, w in floats if w.numel() > 1 and ".running_" not in n]
 
 
 def _edges(low: float, high: float, bins: int) -> np.ndarray:

@@ -15,8 +15,7 @@ import numpy as np
 from mmengine.config import DictAction
 from mmengine.utils import track_iter_progress
 
-from robustnet_mm.analysis import Annotations, Subject, find_images, stream
-from robustnet_mm.analysis import views, views_inside
+from robustnet_mm.analysis import Annotations, Subject, find_images, stream, views, views_inside
 from robustnet_mm.analysis.cams import METHODS
 from robustnet_mm.analysis.index import Album
 
@@ -32,7 +31,7 @@ KINDS = {
     "exchange": (views_inside.view_exchange, "what each exchange adds, its gates, and where"),
     "predict": (views.view_predict, "classes or detections, with the ground truth"),
     "compare": (views.view_compare, "cnn only, vit only, both"),
-    "randomisation": (views.view_randomisation, "saliency under ever more random weights"),
+    "randomisation": (views_inside.view_randomisation, "saliency under ever more random weights"),
     "weights": (None, "histograms of weights of one checkpoint or several"),
 }
 EXPLAINING = ("saliency", "integrated-gradients", "guided-backprop", "cam", "gradients")
@@ -65,7 +64,7 @@ def _add_own_arguments(sub: argparse.ArgumentParser, kind: str):
     if kind in EXPLAINING:
         sub.add_argument("--most", type=int, default=3, help="detections of an image")
     if kind == "cam":
-        sub.add_argument("--method", default="gradcam", help=", ".join(METHODS))
+        sub.add_argument("--method", choices=METHODS, help="gradcam; of detections, hirescam")
     if kind == "attention":
         sub.add_argument("--block", type=int, default=-1, help="number; -1 is the last")
         sub.add_argument("--point", type=int, nargs=2, metavar=("X", "Y"), help="pixel that asks")
