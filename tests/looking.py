@@ -2,13 +2,11 @@
 
 import torch
 from conftest import open_gates
-from mmengine.registry import DefaultScope
 from mmengine.registry import MODELS as ROOT_MODELS
+from mmengine.registry import DefaultScope
 
 CLASSES = 5
-BACKBONE = dict(
-    type="robustnet_mm.RobustNet", arch="nano", weave=[(0, 0), (2, 1), (4, 2), (6, 3)]
-)
+BACKBONE = dict(type="robustnet_mm.RobustNet", arch="nano", weave=[(0, 0), (2, 1), (4, 2), (6, 3)])
 HEAD = dict(
     type="robustnet_mm.TwoTowerHead",
     num_classes=CLASSES,

@@ -59,21 +59,19 @@ def test_one_direction_has_one_share():
     assert all(one.squeeze is None and one.expand.share > 0 for one in found)
 
 
-@pytest.mark.parametrize("name", ["mobilenetv2_050", "resnet10t", "densenet121"])
+@pytest.mark.parametrize("name", ["mobilenetv2_050", "resnet10t", "mobilenetv4_conv_small"])
 def test_blocks_of_timm_are_measured_where_the_guide_is_added(name):
     cnn = dict(type="robustnet_mm.TimmCNNTower", model_name=name)
     net = RobustNet(cnn=cnn, vit=SMALL_VIT, weave=[(0, 0)]).eval()
+    closed = [u for u, block in enumerate(net.cnn.blocks) if not block.reaches_inside]
+    if closed:  # there the guide is added at the border
+        net = RobustNet(cnn=cnn, vit=SMALL_VIT, weave=[(closed[0] - 1, 0)]).eval()
     nn.init.constant_(net.fius[0].expand.gate.scale, 0.5)
-    (one,) = exchange_shares(net, photos())
-    assert one.squeeze.share == 0 and np.isfinite(one.expand.share) and one.expand.share > 0
-    with torch.no_grad():
-        net.fius[0].expand.gate.scale *= 3
-    (more,) = exchange_shares(net, photos())
-    del more  # other images: only the same ones can be compared
     images = photos()
-    (thrice,) = exchange_shares(net, images)
-    net.fius[0].expand.gate.scale.data /= 3
     (once,) = exchange_shares(net, images)
+    assert once.squeeze.share == 0 and 0 < once.expand.share < np.inf
+    net.fius[0].expand.gate.scale.data *= 3
+    (thrice,) = exchange_shares(net, images)  # the map that it is added to is the same
     np.testing.assert_allclose(thrice.expand.share, 3 * once.expand.share, rtol=1e-3)
 
 

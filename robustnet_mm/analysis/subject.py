@@ -1,7 +1,7 @@
 """A config and a checkpoint as a model to look into, and images as that model sees them."""
 
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import ceil
 from pathlib import Path
 from typing import NamedTuple
@@ -69,7 +69,7 @@ class Subject:
     def __init__(self, config: str, checkpoint: str, cfg_options: dict | None = None):
         options = dict(cfg_options=cfg_options, work_dir=None, launcher="none", local_rank=0)
         self.cfg = read_config(Namespace(config=config, **options))
-        init_default_scope(self.cfg.get("default_scope", "mmengine"))
+        init_default_scope(self.cfg.default_scope)
         content = read_checkpoint(checkpoint)
         model = dict(self.cfg.model)
         if "data_preprocessor" not in model and "data_preprocessor" in self.cfg:
@@ -77,9 +77,9 @@ class Subject:
         self.model: nn.Module = MODELS.build(model)
         load_into(self.model, find_state_dict(content), checkpoint)
         self.model.to(get_device()).eval()
-        self.is_detector = self.cfg.get("default_scope") == "mmdet"
+        self.is_detector = self.cfg.default_scope == "mmdet"
         self.dataset = _test_dataset(self.cfg)
-        self.classes = _class_names(self.dataset, content)
+        self.classes = _class_names(self.dataset, content, self.cfg.default_scope)
         self._load, self._transform = _pipeline(self.dataset)
 
     def read(self, path: str) -> Picture:
@@ -131,7 +131,7 @@ def find_images(paths: list[str]) -> list[str]:
     return found
 
 
-def stream(subject: Subject, paths: list[str], skipped: list[str]) -> Iterator[Picture]:
+def stream(subject: Subject, paths: Iterable[str], skipped: list[str]) -> Iterator[Picture]:
     """One picture at a time; the messages of files that cannot be read go to `skipped`."""
     for path in paths:
         try:
@@ -166,14 +166,14 @@ def _pipeline(dataset: dict) -> tuple[LoadImage, Compose]:
     return LoadImage(**load), Compose(steps)
 
 
-def _class_names(dataset: dict, checkpoint: dict) -> list[str]:
+def _class_names(dataset: dict, checkpoint: dict, scope: str) -> list[str]:
     """Those of the config's test data, then the checkpoint's own, then the dataset type's."""
     stated = (dataset.get("metainfo") or {}).get("classes") or dataset.get("classes")
     if stated is None:
         meta = (checkpoint.get("meta") or {}).get("dataset_meta") or {}
         stated = meta.get("classes") or meta.get("CLASSES")
     if stated is None:
-        kind = DATASETS.get(str(dataset.get("type")))
+        kind = DATASETS.get(f"{scope}.{dataset.get('type')}")
         stated = (getattr(kind, "METAINFO", None) or {}).get("classes")
     if isinstance(stated, str):  # the path of a list
         stated = Path(stated).read_text().splitlines() if Path(stated).is_file() else None

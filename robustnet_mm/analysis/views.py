@@ -59,7 +59,7 @@ def asked(subject: Subject, shown: Picture, args: Namespace) -> list[Asked]:
     }
     best = int(scores["sum"].argmax())
     say = "predicted" if target == best else f"asked for; predicted: {subject.name(best)}"
-    return [Asked(f"class {subject.name(target)} ({say})", heads)]
+    return [Asked(f"{subject.name(target)} ({say})", heads)]
 
 
 def _head(name: str, scores: dict) -> str:

@@ -92,13 +92,13 @@ def draw_images(args: argparse.Namespace, subject: Subject, album: Album) -> lis
     view, skipped, curves = KINDS[args.kind][0], [], []
     if args.kind == "predict":
         args.annotations = find_annotations(subject, args.annotations)
-    paths = find_images(args.images)
-    for path in track_iter_progress(paths, file=sys.stderr):
-        for shown in stream(subject, [path], skipped):
-            pixels, arrays = view(subject, shown, args)
-            album.add(Path(path).stem, pixels, arrays if args.arrays else None)
-            if args.kind == "randomisation":
-                curves.append(arrays)
+    paths = track_iter_progress(find_images(args.images), file=sys.stderr)
+    for shown in stream(subject, paths, skipped):
+        pixels, arrays = view(subject, shown, args)
+        album.add(Path(shown.path).stem, pixels, arrays if args.arrays else None)
+        if args.kind == "randomisation":
+            curves.append(arrays)
+        del shown  # before the next is read
     if curves:
         print_correlations(curves)
     return skipped
