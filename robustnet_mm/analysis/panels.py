@@ -95,6 +95,7 @@ def heat(
         if signed and limits is None:
             high = max(abs(low), abs(high)) or 1.0
             low = -high
+        high = low + 1 if high == low else high  # a flat map lies at the lower end
         height, width = values.shape if pixels is None else pixels.shape[:2]
         place = dict(extent=(-0.5, width - 0.5, height - 0.5, -0.5), vmin=low, vmax=high)
         if pixels is not None:

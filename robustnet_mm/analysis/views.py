@@ -213,13 +213,18 @@ def view_gradients(subject: Subject, shown: Picture, args: Namespace) -> View:
             for place, maps in exchange_gradients(model, shown.images, output, target).items():
                 values = shown.crop(maps)[0]
                 arrays[f"{index}_{output}_{place.replace(' ', '_').replace(':', '')}"] = values
-                title = place if values.any() else f"{place}\nno part in it"
+                title = place if values.any() else f"{place}\n{_no_part(place)}"
                 line.append(heat(values, title, "norm of d logit / d feature"))
             cells.append(line)
     more = "gradients with respect to what the blocks of the first and the last exchange give"
     return panel(
         cells, _caption("gradients", shown, rows, subject, more), wide=shown.aspect + 0.2
     ), arrays
+
+
+def _no_part(place: str) -> str:
+    """A class token may matter where no patch does: after the last block it is all that is read."""
+    return "no patch has a part in it" if "ViT" in place else "no part in it"
 
 
 def view_predict(subject: Subject, shown: Picture, args: Namespace) -> View:
