@@ -66,7 +66,11 @@ def _draw_objects(axis, found, name: Callable):
         score = "" if found.scores is None else f" {found.scores[index]:.2f}"
         box = dict(facecolor=colour, edgecolor="none", pad=0.8, alpha=0.85)
         # above and below in turn, so that two boxes on one object can both be read
-        place = dict(y=y, va="bottom") if index % 2 == 0 else dict(y=bottom, va="top")
+        room = 0.05 * axis.get_ylim()[0]
+        if index % 2 == 0:
+            place = dict(y=y, va="bottom" if y > room else "top")
+        else:
+            place = dict(y=bottom, va="top" if bottom < axis.get_ylim()[0] - room else "bottom")
         text = f"{name(int(found.labels[index]))}{score}"
         axis.text(x=x, s=text, fontsize=6, color="white", bbox=box, **place)
 
