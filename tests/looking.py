@@ -34,8 +34,7 @@ def host_classifier():
         return ROOT_MODELS.build(
             dict(
                 type="ImageClassifier",
-                backbone=dict(type="ResNet", depth=18, base_channels=8, stem_channels=8)
-                | dict(expansion=1),
+                backbone=dict(type="ResNet", depth=18, base_channels=8, stem_channels=8),
                 neck=dict(type="GlobalAveragePooling"),
                 head=dict(type="LinearClsHead", num_classes=CLASSES, in_channels=64),
             )

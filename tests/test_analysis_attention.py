@@ -148,3 +148,13 @@ def test_wrong_blocks_points_and_models_are_named():
     block.attn = type("OtherAttention", (type(block.attn),), {})(96)
     with pytest.raises(ValueError, match="attention of OtherAttention cannot be recomputed"):
         attention(model, images)
+
+
+def test_blocks_that_keep_their_attention_to_themselves_are_named():
+    from timm.models.vision_transformer import ParallelScalingBlock
+
+    vit = ViTTower("vit_tiny_patch16_224", dict(**SMALL, block_fn=ParallelScalingBlock)).eval()
+    with pytest.raises(
+        ValueError, match="attention inside a ParallelScalingBlock cannot be recomp"
+    ):
+        rollout(vit, photos())

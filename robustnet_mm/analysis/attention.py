@@ -95,25 +95,25 @@ def _bias_of_beit(attn: beit.Attention, shared_rel_pos_bias=None) -> Tensor | No
 @torch.no_grad()
 def visit_attention(model: nn.Module, image: Tensor, visit: Callable) -> None:
     """Call `visit(block, matrix (1, heads, L, L), layout)` for each block while the model runs."""
-    vit = vit_of(model)
-    layout, handles = Layout(vit, image), []
-    for index, block in enumerate(vit.blocks):
-        if not hasattr(block, "attn"):
-            raise ValueError(
-                f"block {index} is a {type(block).__name__} without an attention of its own, which "
-                "cannot be recomputed: take another ViT, or KIND features"
-            )
+    vit, handles = vit_of(model), []
+    if others := {type(block).__name__ for block in vit.blocks if not hasattr(block, "attn")}:
+        raise ValueError(
+            f"attention inside a {', '.join(others)} cannot be recomputed, which has no module of "
+            "its own for it: take another ViT, or KIND features"
+        )
+    with undisturbed(model):
+        layout = Layout(vit, image)
+        for index, block in enumerate(vit.blocks):
 
-        def hook(attn, args, kwargs, index=index):
-            visit(index, layout.assemble(attention_matrix(attn, *args, **kwargs)), layout)
+            def hook(attn, args, kwargs, index=index):
+                visit(index, layout.assemble(attention_matrix(attn, *args, **kwargs)), layout)
 
-        handles.append(block.attn.register_forward_pre_hook(hook, with_kwargs=True))
-    try:
-        with undisturbed(model):
+            handles.append(block.attn.register_forward_pre_hook(hook, with_kwargs=True))
+        try:
             backbone_of(model)(image)
-    finally:
-        for handle in handles:
-            handle.remove()
+        finally:
+            for handle in handles:
+                handle.remove()
 
 
 def attention(

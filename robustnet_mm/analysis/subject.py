@@ -173,7 +173,8 @@ def _class_names(dataset: dict, checkpoint: dict, scope: str) -> list[str]:
         meta = (checkpoint.get("meta") or {}).get("dataset_meta") or {}
         stated = meta.get("classes") or meta.get("CLASSES")
     if stated is None:
-        kind = DATASETS.get(f"{scope}.{dataset.get('type')}")
+        name = str(dataset.get("type"))
+        kind = DATASETS.get(name if "." in name else f"{scope}.{name}")
         stated = (getattr(kind, "METAINFO", None) or {}).get("classes")
     if isinstance(stated, str):  # the path of a list
         stated = Path(stated).read_text().splitlines() if Path(stated).is_file() else None

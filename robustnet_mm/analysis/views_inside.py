@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .attention import attention, attention_distance, rollout, uniform_distance
+from .attention import attention, attention_distance, query_row, rollout, uniform_distance
 from .exchange import exchange_shares, gate_values
 from .features import edges, features, pca_colours, top_channels
 from .outputs import tower_scores
@@ -36,11 +36,8 @@ def view_attention(subject: Subject, shown: Picture, args: Namespace) -> View:
     heads = shown.crop(attention(model, images, block, point))[0]
     layout = Layout(vit, images)
     flow = rollout(model, images)[0]
-    row, prefix = 0, layout.num_prefix
-    if point is not None:
-        row = prefix + point[1] // layout.patch_size[0] * layout.grid[1]
-        row += point[0] // layout.patch_size[1]
-    rolled = shown.crop(flow[row, prefix:].reshape(layout.grid))
+    row = query_row(layout, images.shape[-2:], point)
+    rolled = shown.crop(flow[row, layout.num_prefix :].reshape(layout.grid))
     distance = attention_distance(model, images)[0]
     reference = np.full(len(distance), uniform_distance(model, images))
     asks = "the class token" if point is None else f"the patch at {point}"
