@@ -72,6 +72,14 @@ setup(
             "pycocotools>=2.0.8",
             "matplotlib>=3.9",
         ],
+        "analysis": [
+            "captum>=0.8",
+            "grad-cam>=1.5.4",
+            "tensorboard>=2.18",
+            "matplotlib>=3.9",
+            "scipy>=1.11",
+            "pycocotools>=2.0.8",
+        ],
         "dev": ["pytest>=8", "ruff"],
     },
     classifiers=[

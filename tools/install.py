@@ -38,7 +38,8 @@ PYTHONS = ((3, 10), (3, 12))
 INSTALL_GB = 12  # 6 in the environment, the rest while pip unpacks and keeps its downloads
 BUILD_NEEDS = "torch torchvision numpy setuptools wheel ninja packaging psutil".split()
 UPSTREAM = "mmcv mmcv-full mmcv-lite mmengine mmdet mmpretrain mmcls mmsegmentation".split()
-IMPORTS = "mmengine mmcv.ops mmdet mmpretrain modelindex timm pycocotools robustnet_mm".split()
+IMPORTS = "mmengine mmcv.ops mmdet mmpretrain modelindex timm pycocotools captum".split()
+IMPORTS += "pytorch_grad_cam tensorboard robustnet_mm robustnet_mm.analysis".split()
 
 
 def read_pins(path: Path = ROOT / "requirements.txt") -> dict:

@@ -2,6 +2,7 @@
 
 from .hooks import CheckedImagesHook, EpochSeedHook, NaNGuardHook, WholeFileBackend
 from .metrics import TowerAccuracy
+from .monitor import WeaveMonitorHook
 from .optim import TowerLayerDecayConstructor
 from .sharding import wrap_blocks
 
@@ -11,6 +12,7 @@ __all__ = [
     "NaNGuardHook",
     "TowerAccuracy",
     "TowerLayerDecayConstructor",
+    "WeaveMonitorHook",
     "WholeFileBackend",
     "wrap_blocks",
 ]

@@ -8,7 +8,6 @@ from mmengine.fileio import dump
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
-from robustnet_mm.analysis.exchange import ExchangeProbe
 from robustnet_mm.registry import HOOKS
 
 BINS = 40
@@ -46,12 +45,12 @@ class WeaveMonitorHook(Hook):
         if runner.epoch and kept.is_file():
             found = json.loads(kept.read_text())
             self.history = [record for record in found if record["epoch"] <= runner.epoch]
-        ExchangeProbe(_model(runner))  # refuses a network without exchanges before it is trained
+        _probe(runner)  # refuses a network without exchanges before it is trained
 
     def before_val_iter(self, runner, batch_idx, data_batch=None):
         """Measure the first batch."""
         if batch_idx == 0:
-            self._probe = ExchangeProbe(_model(runner)).__enter__()
+            self._probe = _probe(runner).__enter__()
 
     def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         """Keep what was measured, and take the probe away."""
@@ -78,6 +77,12 @@ class WeaveMonitorHook(Hook):
             self._folder.mkdir(parents=True, exist_ok=True)
             dump(self.history, self._folder / "history.json", backend_args=dict(backend="whole"))
             draw(self.history, self._folder)
+
+
+def _probe(runner):
+    from robustnet_mm.analysis import ExchangeProbe  # not by everyone who trains
+
+    return ExchangeProbe(_model(runner))
 
 
 def _model(runner):

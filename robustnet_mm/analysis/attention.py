@@ -1,0 +1,225 @@
+"""What the ViT tower attends to, recomputed from the q and k of its blocks.
+
+The blocks themselves keep their fused attention, which never makes these matrices. One block's
+matrix is in memory at a time. L = P + h*w tokens, prefix tokens first.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from timm.layers import apply_rot_embed_cat
+from timm.layers.attention import Attention, AttentionRope
+from timm.models import beit
+from timm.models.eva import EvaAttention
+from torch import Tensor, nn
+
+from robustnet_mm.models.beit_bias import AnyGridAttention
+
+from .outputs import backbone_of, one_by_one, undisturbed
+from .places import Layout, find_block, vit_of
+
+_KNOWN = (Attention, AttentionRope, EvaAttention, beit.Attention, AnyGridAttention)
+
+
+def attention_matrix(attn: nn.Module, x: Tensor, *args, **kwargs) -> Tensor:
+    """The softmax of a timm attention called as `attn(x, *args, **kwargs)`.
+
+    (N, L, D) -> (N, heads, L, L), rows sum to one.
+
+    Raises:
+        ValueError: An attention of another kind.
+    """
+    if type(attn) not in _KNOWN:
+        raise ValueError(
+            f"attention of {type(attn).__name__} cannot be recomputed: this works for timm's "
+            f"{', '.join(sorted({kind.__name__ for kind in _KNOWN}))}; take another ViT, or KIND "
+            "features"
+        )
+    q, k = _queries_and_keys(attn, x)
+    bias = kwargs.get("attn_mask")
+    if isinstance(attn, beit.Attention):
+        bias = _bias_of_beit(attn, *args, **kwargs)
+    elif not isinstance(attn, Attention):
+        names = ("rope", "attn_mask")
+        given = {**dict(zip(names, args, strict=False)), **kwargs}
+        bias = given.get("attn_mask")
+        if given.get("rope") is not None:
+            q, k = (_rotate(attn, each, given["rope"]) for each in (q, k))
+    elif args:
+        bias = args[0]
+    if kwargs.get("is_causal"):
+        raise ValueError("causal attention cannot be recomputed: take a ViT for images")
+    scores = (q * attn.scale) @ k.transpose(-2, -1)
+    if bias is not None and bias.dtype == torch.bool:
+        scores = scores.masked_fill(~bias, float("-inf"))
+    elif bias is not None:
+        scores = scores + bias
+    return scores.softmax(-1)
+
+
+def _queries_and_keys(attn: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    """(N, L, D) -> twice (N, heads, L, d), after their norms."""
+    if attn.qkv is None:
+        q, k = attn.q_proj(x), attn.k_proj(x)
+    else:
+        bias = attn.qkv.bias
+        if getattr(attn, "q_bias", None) is not None:
+            bias = torch.cat((attn.q_bias, attn.k_bias, attn.v_bias))
+        q, k, _ = F.linear(x, attn.qkv.weight, bias).chunk(3, dim=-1)
+    heads = (attn.num_heads, getattr(attn, "num_kv_heads", attn.num_heads))
+    q, k = (y.unflatten(-1, (n, -1)).transpose(1, 2) for y, n in zip((q, k), heads, strict=True))
+    if hasattr(attn, "q_norm"):
+        q, k = attn.q_norm(q), attn.k_norm(k)
+    return q, k.repeat_interleave(heads[0] // heads[1], dim=1)
+
+
+def _rotate(attn: nn.Module, x: Tensor, rope: Tensor) -> Tensor:
+    prefix, half = attn.num_prefix_tokens, getattr(attn, "rotate_half", False)
+    patches = apply_rot_embed_cat(x[:, :, prefix:], rope, half=half)
+    return torch.cat([x[:, :, :prefix], patches], dim=2)
+
+
+def _bias_of_beit(attn: beit.Attention, shared_rel_pos_bias=None) -> Tensor | None:
+    """The block's own bias and the one that the blocks share."""
+    shared = shared_rel_pos_bias
+    if isinstance(attn, AnyGridAttention):
+        attn.grid, shared = shared_rel_pos_bias
+    own = None if attn.relative_position_bias_table is None else attn._get_rel_pos_bias()
+    if own is None or shared is None:
+        return shared if own is None else own
+    return own + shared
+
+
+@torch.no_grad()
+def visit_attention(model: nn.Module, image: Tensor, visit: Callable) -> None:
+    """Call `visit(block, matrix (1, heads, L, L), layout)` for each block while the model runs."""
+    vit, handles = vit_of(model), []
+    if others := {type(block).__name__ for block in vit.blocks if not hasattr(block, "attn")}:
+        raise ValueError(
+            f"attention inside a {', '.join(others)} cannot be recomputed, which has no module of "
+            "its own for it: take another ViT, or KIND features"
+        )
+    with undisturbed(model):
+        layout = Layout(vit, image)
+        for index, block in enumerate(vit.blocks):
+
+            def hook(attn, args, kwargs, index=index):
+                visit(index, layout.assemble(attention_matrix(attn, *args, **kwargs)), layout)
+
+            handles.append(block.attn.register_forward_pre_hook(hook, with_kwargs=True))
+        try:
+            backbone_of(model)(image)
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+def attention(
+    model: nn.Module,
+    images: Tensor,
+    block: int = -1,
+    point: tuple[int, int] | None = None,
+) -> np.ndarray:
+    """What one token attends to, head by head.
+
+    Args:
+        model: A model with a ViT tower.
+        images: (N, 3, H, W) after the data preprocessor.
+        block: Number of the block.
+        point: (x, y) in pixels: the patch that lies there asks; None: the class token.
+
+    Returns:
+        (N, heads, h, w): the share of each patch; what is missing to one went to prefix tokens.
+
+    Raises:
+        ValueError: No such block or point, no class token, or no ViT tower.
+    """
+    vit = vit_of(model)
+    chosen = find_block(len(vit.blocks), block)
+    found = []
+
+    def visit(index, matrix, layout):
+        if index == chosen:
+            patches = matrix[0, :, query_row(layout, images.shape[-2:], point), layout.num_prefix :]
+            found.append(patches.unflatten(-1, layout.grid).float().cpu().numpy())
+
+    for image in one_by_one(images):
+        visit_attention(model, image, visit)
+    return np.stack(found)
+
+
+def query_row(layout: Layout, shape: tuple[int, int], point: tuple[int, int] | None) -> int:
+    """The token that asks: the patch at a point, or the class token.
+
+    Raises:
+        ValueError: The point lies outside the image, or there is no class token.
+    """
+    if point is None:
+        if not layout.num_prefix:
+            raise ValueError("this ViT has no class token: name a point (x, y) whose patch asks")
+        return 0
+    (x, y), (height, width) = point, shape
+    if not (0 <= x < width and 0 <= y < height):
+        raise ValueError(
+            f"point must be (x, y) with x in 0..{width - 1} and y in 0..{height - 1}, in pixels of "
+            f"the image that the model sees, got {tuple(point)}"
+        )
+    p, q = layout.patch_size
+    return layout.num_prefix + int(y // p) * layout.grid[1] + int(x // q)
+
+
+def rollout(model: nn.Module, images: Tensor) -> np.ndarray:
+    """Attention rollout (Abnar and Zuidema, 2020): (N, L, L), rows sum to one.
+
+    The product over blocks, first block rightmost, of (A + I) / 2, where A is the mean over heads
+    and I is the residual path. What squeezes add on the way is not followed.
+    """
+    found = []
+    for image in one_by_one(images):
+        product = []
+
+        def visit(index, matrix, layout, product=product):
+            mean = matrix[0].float().mean(0)
+            mixed = (mean + torch.eye(len(mean), device=mean.device)) / 2
+            product[:] = [mixed @ product[0]] if product else [mixed]
+
+        visit_attention(model, image, visit)
+        found.append(product[0].cpu().numpy())
+    return np.stack(found)
+
+
+def attention_distance(model: nn.Module, images: Tensor) -> np.ndarray:
+    """How far patches look: (N, blocks, heads), in pixels of the image that the model sees.
+
+    The mean over patches of the distance to what they attend to, weighted by the attention, in
+    which prefix tokens are left out; see `uniform_distance` for what a global block would give.
+    """
+    found = []
+    for image in one_by_one(images):
+        rows = []
+
+        def visit(index, matrix, layout, rows=rows):
+            patches = matrix[0, :, layout.num_prefix :, layout.num_prefix :].float()
+            patches = patches / patches.sum(-1, keepdim=True).clamp_min(1e-12)
+            distances = patch_distances(layout).to(patches)
+            rows.append((patches * distances).sum(-1).mean(-1).cpu().numpy())
+
+        visit_attention(model, image, visit)
+        found.append(np.stack(rows))
+    return np.stack(found)
+
+
+def patch_distances(layout: Layout) -> Tensor:
+    """Distance in pixels between the centres of all patches: (h*w, h*w)."""
+    h, w = layout.grid
+    rows, columns = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
+    sides = torch.tensor(layout.patch_size)
+    places = torch.stack([rows.flatten(), columns.flatten()], 1) * sides
+    return torch.cdist(places.float(), places.float())
+
+
+def uniform_distance(model: nn.Module, image: Tensor) -> float:
+    """What `attention_distance` would give if all patches attended to all alike, in pixels."""
+    return float(patch_distances(Layout(vit_of(model), image)).mean())
