@@ -1,0 +1,108 @@
+import json
+
+import cv2
+import pytest
+import torch
+from conftest import ROOT, open_gates
+from mmengine.config import Config
+from mmengine.runner import Runner
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from robustnet_mm.analysis import exchange_shares
+from robustnet_mm.datasets import make_digit_scenes
+from robustnet_mm.weight_files import read_checkpoint
+
+
+def config(folder, epochs, **changes):
+    cfg = Config.fromfile(ROOT / "configs/digit_scenes/robustnet-nano_5e_crops.py")
+    cfg.work_dir = str(folder / "work")
+    for split in ("train", "val", "test"):
+        cfg[f"{split}_dataloader"].dataset.data_root = f"{folder}/data/"
+    cfg.train_cfg.max_epochs = epochs
+    cfg.custom_hooks.append(dict(type="robustnet_mm.WeaveMonitorHook"))
+    backends = [dict(type="LocalVisBackend"), dict(type="TensorboardVisBackend")]
+    cfg.visualizer = dict(type="UniversalVisualizer", vis_backends=backends)
+    cfg.experiment_name = f"{folder.name}{epochs}"
+    cfg.merge_from_dict(changes)
+    return cfg
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Two epochs, and a third after a restart."""
+    folder = tmp_path_factory.mktemp("monitor")
+    make_digit_scenes(folder / "data", scenes=(2, 1), crops=(40, 10))
+    first = Runner.from_cfg(config(folder, 2))
+    open_gates(first.model.backbone)
+    first.train()
+    runner = Runner.from_cfg(config(folder, 3, resume=True))
+    runner.train()
+    return folder / "work", runner
+
+
+def test_every_epoch_keeps_each_heads_accuracy_and_each_exchanges_state(trained):
+    folder, runner = trained
+    history = json.loads((folder / "weave/history.json").read_text())
+    assert [record["epoch"] for record in history] == [1, 2, 3]
+    names = {"accuracy/top1", "accuracy/top1_cnn", "accuracy/top1_vit"}
+    assert all(names <= record["metrics"].keys() for record in history)
+    last, net = history[-1]["exchanges"], runner.model.backbone
+    assert list(last) == [f"{k}_{side}" for k in range(4) for side in ("squeeze", "expand")]
+    for k, fiu in enumerate(net.fius):
+        for side in ("squeeze", "expand"):
+            part, found = getattr(fiu, side), last[f"{k}_{side}"]
+            assert found["gate"] == pytest.approx(part.gate.scale.abs().mean().item(), rel=1e-5)
+            assert found["weight"] == pytest.approx(part.proj.weight.norm().item(), rel=1e-5)
+            assert sum(found["gate_histogram"][0]) == part.gate.scale.numel()
+            assert sum(found["weight_histogram"][0]) == part.proj.weight.numel()
+
+
+def test_the_shares_are_those_of_the_first_validation_batch(trained):
+    folder, runner = trained
+    last = json.loads((folder / "weave/history.json").read_text())[-1]["exchanges"]
+    batch = next(iter(runner.val_dataloader))
+    images = runner.model.data_preprocessor(batch, False)["inputs"]
+    for k, one in enumerate(exchange_shares(runner.model, images)):
+        assert last[f"{k}_squeeze"]["share"] == pytest.approx(one.squeeze.share.mean(), rel=1e-4)
+        assert last[f"{k}_expand"]["share"] == pytest.approx(one.expand.share.mean(), rel=1e-4)
+        assert min(last[f"{k}_squeeze"]["share"], last[f"{k}_expand"]["share"]) > 0
+
+
+def test_pictures_and_tensorboard_show_it(trained):
+    folder, runner = trained
+    for name in ("accuracy", "exchanges", "gate_histograms", "weight_histograms"):
+        assert cv2.imread(str(folder / f"weave/{name}.png")).std() > 5
+    history = json.loads((folder / "weave/history.json").read_text())
+    (path,) = {p.parent for p in folder.rglob("events.out.*") if runner.timestamp in str(p)}
+    events = EventAccumulator(str(path))
+    events.Reload()
+    (scalar,) = events.Scalars("weave/3_expand_gate")
+    assert scalar.step == 3
+    assert scalar.value == pytest.approx(history[-1]["exchanges"]["3_expand"]["gate"], rel=1e-5)
+    assert "weave/0_squeeze_weight" in events.Tags()["histograms"]
+
+
+def test_watching_changes_no_weight(trained):
+    folder, _ = trained
+
+    def unwatched(epochs, **changes):
+        cfg = config(folder.parent, epochs, work_dir=str(folder / "plain"), **changes)
+        cfg.custom_hooks.pop()
+        cfg.experiment_name += "plain"
+        return Runner.from_cfg(cfg)
+
+    first = unwatched(2)
+    open_gates(first.model.backbone)
+    first.train()
+    second = unwatched(3, resume=True)
+    second.train()
+    watched = read_checkpoint(folder / "epoch_3.pth")["state_dict"]
+    for name, value in second.model.state_dict().items():
+        assert torch.equal(value, watched[name]), name
+
+
+def test_a_network_without_exchanges_is_refused_before_it_is_trained(tmp_path):
+    make_digit_scenes(tmp_path / "data", scenes=(2, 1), crops=(10, 10))
+    runner = Runner.from_cfg(config(tmp_path, 1, **{"model.backbone.direction": "none"}))
+    with pytest.raises(ValueError, match="direction='none' makes no exchanges"):
+        runner.train()
