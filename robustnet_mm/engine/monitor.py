@@ -140,9 +140,8 @@ def draw(history: list[dict], folder: Path):
     figure, axis = pyplot.subplots(figsize=(6, 4))
     for name in names:
         axis.plot(epochs, [r["metrics"].get(name) for r in history], marker="o", label=name)
-    axis.set_xlabel("epoch")
+    _by_epoch(axis)
     axis.legend()
-    axis.grid(alpha=0.3)
     _save(figure, folder / "accuracy.png")
 
     whats = [w for w in ("gate", "weight", "share") if w in _any(history[-1])]
@@ -156,8 +155,7 @@ def draw(history: list[dict], folder: Path):
                 label = f"exchange {name.split('_')[0]}"
                 axis.plot(epochs, values, color=colour, marker=".", label=label)
             axis.set_title(f"{side}: {titles[what]}", fontsize=10)
-            axis.grid(alpha=0.3)
-            axis.set_xlabel("epoch")
+            _by_epoch(axis)
             if chosen:
                 axis.legend(fontsize=6, ncols=2)
     _save(figure, folder / "exchanges.png")
@@ -184,6 +182,7 @@ def _draw_histograms(history: list[dict], what: str, path: Path):
             axis.stairs(counts, edges, color=colour, label=f"epoch {record['epoch']}")
         axis.set_title(f"{name.replace('_', ' ')}: {what}", fontsize=9)
         axis.tick_params(labelsize=7)
+        axis.xaxis.get_major_locator().set_params(nbins=4)
     if len(history) <= 8:
         axes.flat[0].legend(fontsize=6)
     _save(figure, path)
@@ -191,6 +190,13 @@ def _draw_histograms(history: list[dict], what: str, path: Path):
 
 def _any(record: dict) -> dict:
     return next(iter(record["exchanges"].values()))
+
+
+def _by_epoch(axis):
+    axis.set_xlabel("epoch")
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.ticklabel_format(axis="y", useOffset=False)
+    axis.grid(alpha=0.3)
 
 
 def _colours(count: int):
