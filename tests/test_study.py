@@ -23,6 +23,7 @@ seeds = [0, 1]
 metric = "accuracy/top1"
 controls = ["logit_sum", "none"]
 common = {{
+    "model.backbone": dict(_delete_=True, type="robustnet_mm.RobustNet", arch="nano"),
     "train_cfg.max_epochs": 1,
     "train_dataloader.dataset.data_root": {data!r},
     "val_dataloader.dataset.data_root": {data!r},
@@ -61,6 +62,9 @@ def test_every_cell_is_trained_with_every_seed_and_told_in_one_line(study):
         "none seed 0",
         "none seed 1",
     ]
+    for cell in ("both", "none"):  # what is deleted is deleted in every cell
+        backbone = Config.fromfile(out / cell / "seed_1/cell.py").model.backbone
+        assert "weave" not in backbone and backbone.arch == "nano"
     for name in ("results.md", "curves.png", "differences.png"):
         assert (out / name).stat().st_size > 100
     assert not list(out.rglob("*.pth"))  # not asked for

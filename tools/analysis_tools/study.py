@@ -29,6 +29,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -104,7 +105,7 @@ def cells_of(study: Config) -> dict[str, dict]:
 def config_of(study: Config, differences: dict, seed: int, folder: Path) -> Config:
     """The config of one training: its seed, its work dir, and its last predictions kept."""
     cfg = Config.fromfile(study.base)
-    cfg.merge_from_dict(differences)
+    cfg.merge_from_dict(deepcopy(differences))  # which takes `_delete_` out of it
     cfg.work_dir = str(folder)
     cfg.randomness = dict(seed=seed)
     cfg.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=1, save_best=None)
@@ -144,7 +145,7 @@ def run_cell(cfg: Config, args: argparse.Namespace, device: int) -> float | None
         code = subprocess.run(command, stdout=log, stderr=log, env=environment).returncode
     if code:
         last = (folder / "log.txt").read_text().strip().splitlines()[-1:]
-        raise ValueError(f"training ended with {code}: {''.join(last)} (see {folder / 'log.txt'})")
+        raise ValueError(f"training ended with {code}: {''.join(last)[:300]} (see {folder / 'log.txt'})")
     if not args.keep_checkpoints:
         for path in (*folder.glob("epoch_*.pth"), folder / "last_checkpoint"):
             path.unlink(missing_ok=True)
