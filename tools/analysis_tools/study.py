@@ -144,8 +144,8 @@ def run_cell(cfg: Config, args: argparse.Namespace, device: int) -> float | None
     with open(folder / "log.txt", "a") as log:
         code = subprocess.run(command, stdout=log, stderr=log, env=environment).returncode
     if code:
-        last = (folder / "log.txt").read_text().strip().splitlines()[-1:]
-        raise ValueError(f"training ended with {code}: {''.join(last)[:300]} (see {folder / 'log.txt'})")
+        lines = (folder / "log.txt").read_text().strip().splitlines() or [""]
+        raise ValueError(f"training ended with {code}: {lines[-1][:300]} (see {folder}/log.txt)")
     if not args.keep_checkpoints:
         for path in (*folder.glob("epoch_*.pth"), folder / "last_checkpoint"):
             path.unlink(missing_ok=True)
