@@ -32,3 +32,11 @@ def test_an_object_shows_on_the_picture_in_its_place():
     rows, columns = np.nonzero((plain != drawn).any(-1))
     height, width = drawn.shape[:2]
     assert rows.mean() > 0.55 * height and columns.mean() < 0.5 * width
+
+
+def test_the_point_that_asks_is_marked():
+    black = np.zeros((50, 50, 3))
+    plain, drawn = (panel([[picture(black, "", point=p)]], "") for p in (None, (9, 40)))
+    rows, columns = np.nonzero((plain != drawn).any(-1))
+    height, width = drawn.shape[:2]
+    assert rows.mean() > 0.6 * height and columns.mean() < 0.4 * width

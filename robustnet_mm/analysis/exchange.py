@@ -18,15 +18,15 @@ class Added(NamedTuple):
     """What a squeeze or an expand added to N images."""
 
     share: np.ndarray  # (N,): norm of what is added / norm of what it is added to
-    where: np.ndarray  # (N, h, w): norm over channels at each place / mean square of the latter
+    where: np.ndarray  # (N, h, w): norm over channels at each place / root mean square of the base
 
 
 class Exchange(NamedTuple):
     """One exchange; None where its direction is not built."""
 
     pair: tuple[int, int]
-    squeeze: Added | None  # to the patch tokens, at the tokens' grid
-    expand: Added | None  # to the map before the spatial convolution, at the tokens' grid resized
+    squeeze: Added | None  # to the patch tokens, at their grid
+    expand: Added | None  # to the map before the spatial convolution, at the size of the map
 
 
 class ExchangeProbe:

@@ -38,8 +38,8 @@ def panel(rows: list[list[Cell]], caption: str, wide: float = 1.0, side: float =
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def picture(pixels: np.ndarray, title: str, found=None, name=str) -> Cell:
-    """An image (H, W, 3), and on it `Detections` if there are any."""
+def picture(pixels: np.ndarray, title: str, found=None, name=str, point=None) -> Cell:
+    """An image (H, W, 3), and on it `Detections` and a cross at (x, y) if there are any."""
 
     def draw(axis):
         axis.imshow(pixels, interpolation="nearest")
@@ -47,6 +47,8 @@ def picture(pixels: np.ndarray, title: str, found=None, name=str) -> Cell:
         axis.set_axis_off()
         if found is not None:
             _draw_objects(axis, found, name)
+        if point is not None:
+            axis.plot(*point, "+", color="red", ms=12, mew=2)
 
     return draw
 

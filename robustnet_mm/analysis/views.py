@@ -6,6 +6,7 @@ settings of tools/analysis_tools/look.py.
 
 from argparse import Namespace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -27,17 +28,12 @@ from .subject import Picture, Subject
 View = tuple[np.ndarray, dict[str, np.ndarray]]
 
 
-class Asked:
-    """What is explained in one row: a class by each head, or one detection.
+class Asked(NamedTuple):
+    """What is explained in one row: a class by each head, or one detection."""
 
-    Attributes:
-        title: 'tench 0.93'.
-        functions: Column -> (model, output, target) as the functions of this package take them.
-        found: The detection, to be drawn; None for a class.
-    """
-
-    def __init__(self, title: str, functions: dict, found: Detections | None = None):
-        self.title, self.functions, self.found = title, functions, found
+    title: str  # 'tench 0.93'
+    functions: dict[str, tuple]  # column -> (model, output, target), as `saliency` takes them
+    found: Detections | None = None  # to be drawn; None for a class
 
 
 def asked(subject: Subject, shown: Picture, args: Namespace) -> list[Asked]:

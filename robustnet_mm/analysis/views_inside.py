@@ -42,7 +42,7 @@ def view_attention(subject: Subject, shown: Picture, args: Namespace) -> View:
     reference = np.full(len(distance), uniform_distance(model, images))
     asks = "the class token" if point is None else f"the patch at {point}"
     first = [
-        picture(shown.pixels, "input"),
+        picture(shown.pixels, "input", point=point),
         heat(heads.mean(0), f"block {block}, mean of heads", "attention", shown.pixels),
         heat(rolled, f"rollout over {len(distance)} blocks", "share", shown.pixels),
         lines(
