@@ -268,3 +268,9 @@ def test_the_composed_network_looks_at_a_photograph(real_data, tmp_path, monkeyp
     np.testing.assert_array_equal(scores["both"], scores["sum, gates closed"])  # not trained
     cams = np.load(tmp_path / "cam/n01496331.npz")
     assert cams["0_cnn_map"].any() and cams["0_vit_tokens"].any() and not cams["0_vit_map"].any()
+
+
+def test_images_that_are_normalised_otherwise_than_the_backbone_is_told_are_refused(checkpoints):
+    options = {"model.data_preprocessor.mean": [0, 0, 0]}
+    with pytest.raises(ValueError, match="data_norm says mean=.*, but data_preprocessor has"):
+        Subject(str(ROOT / CLASSIFIER), str(checkpoints[CLASSIFIER]), options)

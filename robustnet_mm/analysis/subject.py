@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from robustnet_mm.checkpoint import load_into
 from robustnet_mm.datasets.checks import leaf_datasets
 from robustnet_mm.datasets.loading import LoadImage
-from robustnet_mm.engine.launch import read_config
+from robustnet_mm.engine.launch import check_normalization, read_config
 from robustnet_mm.weight_files import find_state_dict, read_checkpoint
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
@@ -62,13 +62,15 @@ class Subject:
         is_detector: Whether the model is a detector.
 
     Raises:
-        ValueError: The checkpoint is of another config.
+        ValueError: The checkpoint is of another config, or the images are normalised otherwise than
+            the backbone is told.
         FileNotFoundError: No such config or checkpoint.
     """
 
     def __init__(self, config: str, checkpoint: str, cfg_options: dict | None = None):
         options = dict(cfg_options=cfg_options, work_dir=None, launcher="none", local_rank=0)
         self.cfg = read_config(Namespace(config=config, **options))
+        check_normalization(self.cfg)
         init_default_scope(self.cfg.default_scope)
         content = read_checkpoint(checkpoint)
         model = dict(self.cfg.model)

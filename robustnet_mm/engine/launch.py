@@ -62,7 +62,7 @@ def build_runner(cfg: Config, splits: tuple[str, ...]) -> Runner:
     """
     if "train" in splits:
         _check_amp(cfg)
-    _check_normalization(cfg)
+    check_normalization(cfg)
     check_data(cfg, splits)
     start = _read_start(cfg)
     if cfg.launcher == "pytorch" and not torch.cuda.is_available():
@@ -82,7 +82,7 @@ def _check_amp(cfg: Config):
             )
 
 
-def _check_normalization(cfg: Config):
+def check_normalization(cfg: Config):
     """`data_norm` of the backbone must say what the data preprocessor does."""
     model = cfg.get("model", {})
     backbone = model.get("backbone", {})
