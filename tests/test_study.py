@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import runpy
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 from conftest import ROOT
 from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
 from scipy import stats
 
 from robustnet_mm.analysis.study import compare, join, markdown, paired, read_epochs
@@ -188,3 +190,20 @@ def test_two_detectors_are_united_and_what_both_see_counts_once(tmp_path):
     found = join([tmp_path / "one", tmp_path / "two"], [""] * 2, "coco/bbox_mAP")
     alone = join([tmp_path / "one"], [""], "coco/bbox_mAP")
     assert alone < found == pytest.approx(1.0, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "configs/studies").glob("*.py")), ids=lambda p: p.stem
+)
+def test_every_cell_of_every_study_is_a_model_of_its_own(path, tmp_path):
+    tool = runpy.run_path(TOOL)
+    study, found = tool["read_study"](str(path)), set()
+    for name, differences in tool["cells_of"](study).items():
+        cfg = tool["config_of"](study, differences, 0, tmp_path)
+        model = cfg.model
+        if "data_preprocessor" in cfg:
+            model.setdefault("data_preprocessor", cfg.data_preprocessor)
+        with DefaultScope.overwrite_default_scope(cfg.default_scope):
+            MODELS.build(model)
+        found.add((name, repr(cfg.to_dict())))
+    assert len({text for _, text in found}) == len(found) > 4

@@ -22,9 +22,9 @@ differences.png into the work dir.
 import argparse
 import hashlib
 import itertools
+import json
 import os
 import platform
-import re
 import subprocess
 import sys
 import time
@@ -123,7 +123,7 @@ def run_cell(cfg: Config, args: argparse.Namespace, device: int) -> float | None
         ValueError: The folder holds a training by another config, or the training failed.
     """
     folder = Path(cfg.work_dir)
-    text = re.sub(re.escape(str(folder)), "", cfg.pretty_text)
+    text = json.dumps(cfg.to_dict(), sort_keys=True, default=str).replace(str(folder), "")
     digest = hashlib.sha256(text.encode()).hexdigest()
     mark = folder / "finished.json"
     started = folder / "started.json"
