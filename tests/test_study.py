@@ -112,21 +112,22 @@ def test_a_training_that_fails_is_told_and_the_others_count(study):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ("seed = 3", "has unknown ['seed']"),
-        ("controls = ['cnn']", "controls of .* must name cells (none, both), or ensembles: 'cnn'"),
-        ("reads = dict(bth='x')", "reads of .* must name cells (none, both): 'bth'"),
-        ("seeds = [1, 1]", "seeds of .* must be different numbers, got [1, 1]"),
+        ("seed = 3", r"has unknown \['seed'\]"),
+        (
+            "controls = ['cnn']",
+            r"controls of .* must name cells \(none, both\), or ensembles: 'cnn'",
+        ),
+        ("reads = dict(bth='x')", r"reads of .* must name cells \(none, both\): 'bth'"),
+        ("seeds = [1, 1]", r"seeds of .* must be different numbers, got \[1, 1\]"),
         ("base = 'no.py'", "no.py does not exist"),
     ],
 )
-def test_what_is_wrong_in_a_study_is_named_before_anything_runs(study, tmp_path, change, message):
+def test_what_is_wrong_in_a_study_is_named(tmp_path, change, message):
     path = tmp_path / "wrong.py"
-    path.write_text(study[0].read_text() + change + "\n")
-    ended = start(path, "--work-dir", tmp_path / "out")
-    assert ended.returncode == 1
-    for part in message.split(".*"):
-        assert part in ended.stderr
-    assert not (tmp_path / "out").exists()
+    base = str(ROOT / "configs/digit_scenes/robustnet-nano_5e_crops.py")
+    path.write_text(STUDY.format(base=base, data="data/") + change + "\n")
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        runpy.run_path(TOOL)["read_study"](str(path))
 
 
 def test_the_interval_is_students_over_the_differences_seed_by_seed():
@@ -181,12 +182,11 @@ def test_two_detectors_are_united_and_what_both_see_counts_once(tmp_path):
         folder.mkdir()
         sample = dict(img_id=image, ori_shape=(192, 192), pred_instances=instances)
         (folder / "predictions.pkl").write_bytes(pickle.dumps([sample]))
-        Config(
-            dict(
-                default_scope="mmdet",
-                val_evaluator=[dict(type="CocoMetric", ann_file=str(annotations), metric="bbox")],
-            )
-        ).dump(folder / "cell.py")
+        cfg = Config.fromfile(
+            ROOT / "configs/digit_scenes/mask-rcnn_robustnet-nano_digit-scenes.py"
+        )
+        cfg.val_evaluator = [dict(type="CocoMetric", ann_file=str(annotations), metric="bbox")]
+        cfg.dump(folder / "cell.py")
     found = join([tmp_path / "one", tmp_path / "two"], [""] * 2, "coco/bbox_mAP")
     alone = join([tmp_path / "one"], [""], "coco/bbox_mAP")
     assert alone < found == pytest.approx(1.0, abs=0.02)

@@ -66,38 +66,43 @@ class ExchangeProbe:
             if fiu.squeeze is not None:
                 self._watch_squeeze(k, fiu)
             if fiu.expand is not None:
-                self._watch_expand(k, fiu.expand, self.net.cnn.blocks[u + 1])
+                self._watch_expand(k, fiu, self.net.cnn.blocks[u + 1])
         return self
 
     def __exit__(self, *error):
         for handle in self._handles:
             handle.remove()
         for fiu in self.net.fius:
-            fiu.__dict__.pop("into_tokens", None)
+            for method in ("into_tokens", "guide"):
+                fiu.__dict__.pop(method, None)
 
     def _watch_squeeze(self, k: int, fiu: nn.Module):
         """`into_tokens` is no module, which could be hooked: it alone sees both sides."""
         method, kept = fiu.into_tokens, {}
 
         def keep(module, args, output):
-            kept["added"] = output
+            kept[module] = output.detach()
 
         def into_tokens(tokens, detail, grid):
             result = method(tokens, detail, grid)
-            added = kept.pop("added").detach()
+            added = kept.pop(fiu.squeeze) * kept.pop(fiu.squeeze_share, 1.0)
             base = tokens[:, -added.size(1) :].detach()
             as_map = [x.transpose(1, 2).unflatten(2, grid) for x in (added, base)]
             self._squeezed[k] = measure(*as_map)
             return result
 
-        self._handles.append(fiu.squeeze.register_forward_hook(keep))
+        for part in (fiu.squeeze, fiu.squeeze_share):
+            if part is not None:
+                self._handles.append(part.register_forward_hook(keep))
         fiu.into_tokens = into_tokens
 
-    def _watch_expand(self, k: int, expand: nn.Module, block: nn.Module):
-        kept = {}
+    def _watch_expand(self, k: int, fiu: nn.Module, block: nn.Module):
+        method, kept = fiu.guide, {}
 
-        def keep(module, args, output):
-            kept["guide"] = output.detach()
+        def guide(tokens, detail, grid):
+            result = method(tokens, detail, grid)
+            kept["guide"] = result.detach()
+            return result
 
         def before_convolution(module, args):
             if "guide" in kept:  # the nearest resize is part of what is added
@@ -105,7 +110,7 @@ class ExchangeProbe:
                 added = add_guide(torch.zeros_like(both), kept.pop("guide"))
                 self._expanded[k] = measure(added, both - added)
 
-        self._handles.append(expand.register_forward_hook(keep))
+        fiu.guide = guide
         place = _guided_module(block)
         self._handles.append(place.register_forward_pre_hook(before_convolution))
 

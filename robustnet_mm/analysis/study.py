@@ -12,7 +12,7 @@ import torch
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.fileio import load
-from mmengine.registry import init_default_scope
+from mmengine.registry import DATASETS, init_default_scope
 from scipy.stats import t as student
 
 SCORES = {"_cnn": "cnn_score", "_vit": "vit_score"}  # suffix of a metric -> what it reads
@@ -116,6 +116,8 @@ def _join_detections(folder: Path, predictions: list, metric: str) -> float:
             instances["masks"] = [masks[index] for index in keep.tolist()]
         joined.append({**samples[0], "pred_instances": instances})
     evaluator = Evaluator([entry for entry in cfg.val_evaluator if "out_file_path" not in entry])
+    dataset = {**cfg.val_dataloader.dataset, "lazy_init": True}  # for the names of its classes
+    evaluator.dataset_meta = DATASETS.build(dataset).metainfo
     return evaluator.offline_evaluate(joined)[metric]
 
 
