@@ -127,3 +127,15 @@ def test_wrong_methods_layers_and_classes_are_named():
         cam(model, images, target=-1)
     with pytest.raises(ValueError, match="did not run"):
         cam(model, images, layer=nn.Conv2d(1, 1, 1))
+
+
+def test_a_cam_is_relative_to_its_largest_value_alone():
+    """An even map stays even, and what is half as strong stays half as strong."""
+    model = QuadrantChannels()
+    model.weight = nn.Parameter(torch.zeros(1))
+    images = torch.full((1, 3, 8, 8), 2.0)
+    images[..., :4, :2] = 1.0
+    model.forward = lambda images: model.split(images).mean((2, 3))
+    found = cam(model, images, layer=model.split, target=0)[0]
+    np.testing.assert_allclose(found[:4, :2], 0.5)
+    np.testing.assert_allclose(found[4:], 1.0)

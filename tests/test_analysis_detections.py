@@ -115,6 +115,20 @@ def test_annotations_are_scaled_to_the_image_that_is_seen(shown, tmp_path):
     assert annotations.of(shown._replace(path="other.jpg")) is None
 
 
+def test_images_of_the_same_name_are_told_apart_by_their_folders(shown, tmp_path):
+    images = [
+        dict(id=k, file_name=f"{folder}/1.jpg", height=40, width=48)
+        for k, folder in enumerate("ab")
+    ]
+    objects = [dict(image_id=1, category_id=1, bbox=[0, 0, 5, 5])]
+    content = dict(images=images, categories=[dict(id=1, name="dog")], annotations=objects)
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    annotations = Annotations(str(tmp_path / "a.json"), ["dog"])
+    found = [annotations.of(shown._replace(path=f"data/{folder}/1.jpg")) for folder in "ab"]
+    assert [len(one.boxes) for one in found] == [0, 1]
+    assert annotations.of(shown._replace(path="elsewhere/1.jpg")) is None
+
+
 def test_annotations_that_are_no_coco_file_are_named(tmp_path):
     (tmp_path / "a.json").write_text("[1]")
     for path in (tmp_path / "a.json", tmp_path / "none.json"):

@@ -4,6 +4,7 @@ import torch
 from looking import classifier, host_classifier, photos
 
 from robustnet_mm.analysis import edges, features, pca_colours, top_channels
+from robustnet_mm.models import ConvTower, ViTTower
 
 
 def test_features_are_what_the_modules_give():
@@ -74,3 +75,21 @@ def test_each_sobel_answers_to_its_own_edges():
     across = edges(vertical.transpose(0, 2, 1))
     assert across[0, 1].max() == 4 and not across[0, 0].any()
     assert torch.equal(torch.from_numpy(across[0, 1]), torch.from_numpy(found[0, 0].T))
+
+
+def test_a_module_before_an_activation_in_place_keeps_its_own_values():
+    model, images = host_classifier().eval(), photos()
+    found = features(model, images, ["backbone.bn1"])["backbone.bn1"]
+    expected = model.backbone.bn1(model.backbone.conv1(images)).detach()
+    assert expected.min() < 0
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "tower, first", [(ConvTower("nano"), "blocks.0"), (None, "model.blocks.0")]
+)
+def test_a_tower_alone_shows_its_blocks(tower, first):
+    vit = dict(depth=2, embed_dim=48, num_heads=3)
+    tower = tower or ViTTower("deit_tiny_patch16_224", vit)
+    found = features(tower, photos())
+    assert first in found and all(feat.ndim == 4 for feat in found.values())

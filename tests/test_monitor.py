@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import cv2
 import pytest
@@ -9,6 +10,7 @@ from mmengine.runner import Runner
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from robustnet_mm.analysis import exchange_shares
+from robustnet_mm.analysis.study import read_epochs
 from robustnet_mm.datasets import make_digit_scenes
 from robustnet_mm.weight_files import read_checkpoint
 
@@ -99,6 +101,36 @@ def test_watching_changes_no_weight(trained):
     watched = read_checkpoint(folder / "epoch_3.pth")["state_dict"]
     for name, value in second.model.state_dict().items():
         assert torch.equal(value, watched[name]), name
+
+
+def test_a_resumed_training_first_validates_what_it_starts_from(trained):
+    """mmengine saves an epoch before it validates it, and may be killed in between."""
+    folder = trained[0].parent / "killed"
+    shutil.copytree(trained[0], folder)
+    for path in folder.glob("*/vis_data/scalars.json"):
+        kept = [line for line in path.read_text().splitlines() if '"step": 3' not in line]
+        path.write_text("\n".join(kept))
+    assert read_epochs(folder)[-1]["epoch"] == 2
+    cfg = config(folder.parent, 3, work_dir=str(folder), resume=True, experiment_name="killed")
+    cfg.custom_hooks = [dict(type="robustnet_mm.ValidateResumedHook")]
+    Runner.from_cfg(cfg).train()
+    last, whole = read_epochs(folder)[-1], read_epochs(trained[0])[-1]
+    assert last["epoch"] == 3 and last["accuracy/top1_vit"] == whole["accuracy/top1_vit"]
+
+
+def test_a_validation_alone_and_a_training_counted_in_iterations_are_shown_too(trained):
+    folder = trained[0].parent
+    cfg = config(folder, 1, work_dir=str(folder / "iterations"), experiment_name="iterations")
+    cfg.train_cfg = dict(type="IterBasedTrainLoop", max_iters=4, val_interval=2)
+    cfg.param_scheduler, cfg.custom_hooks = None, cfg.custom_hooks[-1:]
+    cfg.default_hooks.checkpoint.update(by_epoch=False, interval=4)
+    Runner.from_cfg(cfg).train()
+    history = json.loads((folder / "iterations/weave/history.json").read_text())
+    assert [record["epoch"] for record in history] == [2, 4]
+    cfg = config(folder, 1, work_dir=str(folder / "val"), experiment_name="validation")
+    Runner.from_cfg(cfg).val()
+    (record,) = json.loads((folder / "val/weave/history.json").read_text())
+    assert record["epoch"] == 0 and "accuracy/top1_vit" in record["metrics"]
 
 
 def test_a_network_without_exchanges_is_refused_before_it_is_trained(tmp_path):

@@ -97,6 +97,7 @@ def test_a_second_run_trains_nothing_and_another_config_is_refused(study):
     refused = start(other, "--work-dir", out, "--only", "both")
     assert refused.returncode == 1
     assert "holds a training by another config: remove it, or set --work-dir" in refused.stdout
+    assert "no cell of" in refused.stderr  # what was trained otherwise is not in the table
 
 
 def test_a_training_that_fails_is_told_and_the_others_count(study):
@@ -118,8 +119,15 @@ def test_a_training_that_fails_is_told_and_the_others_count(study):
             r"controls of .* must name cells \(none, both\), or ensembles: 'cnn'",
         ),
         ("reads = dict(bth='x')", r"reads of .* must name cells \(none, both\): 'bth'"),
-        ("seeds = [1, 1]", r"seeds of .* must be different numbers, got \[1, 1\]"),
+        ("seeds = [1, 1]", r"seeds of .* must be a list of different numbers, got \[1, 1\]"),
         ("base = 'no.py'", "no.py does not exist"),
+        ("seeds = 3", "seeds of .* must be a list of different numbers, got 3"),
+        ("grid = dict(row=['a'])", "grid of .* must be dict"),
+        ("metric = 'accuracy/f1'", "ensembles of .* need a metric of a joined prediction"),
+        (
+            "ensembles = dict(both=('none', 'both')); controls = ['none']",
+            "must have names of their own, got",
+        ),
     ],
 )
 def test_what_is_wrong_in_a_study_is_named(tmp_path, change, message):
@@ -128,6 +136,31 @@ def test_what_is_wrong_in_a_study_is_named(tmp_path, change, message):
     path.write_text(STUDY.format(base=base, data="data/") + change + "\n")
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         runpy.run_path(TOOL)["read_study"](str(path))
+
+
+def test_a_metric_that_was_not_measured_is_told_with_those_that_were(study, tmp_path):
+    _, out, _ = study
+    with pytest.raises(ValueError, match="'accuracy/top-1' was not measured, only accuracy/top1,"):
+        runpy.run_path(TOOL)["value_of"](out / "both/seed_0", "accuracy/top-1")
+
+
+def test_what_is_replaced_whole_comes_before_what_differs_in_it(tmp_path):
+    tool = runpy.run_path(TOOL)
+    path = tmp_path / "axes.py"
+    base = str(ROOT / "configs/digit_scenes/robustnet-nano_5e_crops.py")
+    grid = """
+grid = dict(
+    direction=dict(n={"model.backbone.direction": "none"}, b={}),
+    towers=dict(t={"model.backbone": dict(arch="tiny-patch16")}),
+)
+reads, ensembles, controls = {}, {}, ["b+t"]
+"""
+    path.write_text(STUDY.format(base=base, data="data/") + grid)
+    study = tool["read_study"](str(path))
+    cells = tool["cells_of"](study)
+    assert list(cells) == ["n+t", "b+t"]
+    backbone = tool["config_of"](study, cells["n+t"], 0, tmp_path).model.backbone
+    assert (backbone.arch, backbone.direction) == ("tiny-patch16", "none")
 
 
 def test_the_interval_is_students_over_the_differences_seed_by_seed():
@@ -190,6 +223,13 @@ def test_two_detectors_are_united_and_what_both_see_counts_once(tmp_path):
     found = join([tmp_path / "one", tmp_path / "two"], [""] * 2, "coco/bbox_mAP")
     alone = join([tmp_path / "one"], [""], "coco/bbox_mAP")
     assert alone < found == pytest.approx(1.0, abs=0.02)
+    for name in ("one", "two"):  # an image in which neither sees anything
+        none = dict(
+            bboxes=torch.zeros(0, 4), scores=torch.zeros(0), labels=torch.zeros(0, dtype=torch.long)
+        )
+        sample["pred_instances"] = none
+        (tmp_path / name / "predictions.pkl").write_bytes(pickle.dumps([sample]))
+    assert join([tmp_path / "one", tmp_path / "two"], [""] * 2, "coco/bbox_mAP") == 0
 
 
 @pytest.mark.parametrize(

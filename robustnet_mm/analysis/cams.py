@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -68,10 +69,16 @@ def _cam(function, image: Tensor, chosen: int, method: str, module, reshape) -> 
     package = need("pytorch_grad_cam")
     goal = need("pytorch_grad_cam.utils.model_targets").ClassifierOutputTarget(chosen)
     explainer = getattr(package, method)(function, [module], reshape_transform=reshape)
-    try:  # no `with`: the package's own hides IndexErrors
-        return explainer(image.clone().requires_grad_(), [goal])[0]
+    kept = explainer.activations_and_grads
+    try:  # its own call subtracts the smallest value, and all of a map that is even
+        leaf = image.clone().requires_grad_()
+        goal(kept(leaf)[0]).backward()
+        pair = [part[0].float().cpu().numpy() for part in (kept.activations, kept.gradients)]
+        found = np.maximum(explainer.get_cam_image(leaf, module, [goal], *pair, False)[0], 0)
     finally:
-        explainer.activations_and_grads.release()
+        kept.release()
+    found = cv2.resize(found.astype(np.float32), image.shape[:1:-1])
+    return found / max(float(found.max()), 1e-12)
 
 
 def _depends(function: nn.Module, image: Tensor, chosen: int, module: nn.Module) -> bool:

@@ -72,7 +72,10 @@ class Annotations:
     def __init__(self, path: str, classes: list[str]):
         try:
             content = json.loads(Path(path).read_text())
-            self._images = {Path(i["file_name"]).name: i for i in content["images"]}
+            self._images = {}
+            for image in content["images"]:
+                name = Path(image["file_name"]).name
+                self._images.setdefault(name, []).append(image)
             names = {c["id"]: c["name"] for c in content["categories"]}
             objects = content["annotations"]
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -84,11 +87,19 @@ class Annotations:
         for one in objects:
             self._objects.setdefault(one["image_id"], []).append(one)
 
+    def _image(self, path: Path) -> dict | None:
+        """The entry whose file this is; by the name alone only where no other has it."""
+        found = self._images.get(path.name, [])
+        whole = "/" + path.absolute().as_posix()
+        named = [i for i in found if whole.endswith("/" + Path(i["file_name"]).as_posix())]
+        most = max(named, key=lambda image: len(image["file_name"]), default=None)
+        return most or (found[0] if len(found) == 1 else None)
+
     def of(self, picture) -> Detections | None:
         """The objects of a `Picture`, in its pixels; None where its image is not in the file."""
         from pycocotools import mask as coco_mask
 
-        image = self._images.get(Path(picture.path).name)
+        image = self._image(Path(picture.path))
         if image is None:
             return None
         height, width = picture.pixels.shape[:2]

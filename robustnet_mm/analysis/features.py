@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .outputs import backbone_of, one_by_one, undisturbed
-from .places import Layout, default_names, find_module
+from .outputs import one_by_one, undisturbed
+from .places import Layout, default_names, find_module, towers_of
 
 
 @torch.no_grad()
@@ -33,7 +33,9 @@ def features(
             outputs = {}
 
             def keep(module, args, result, outputs=outputs):
-                outputs[module] = result[0] if isinstance(result, tuple) else result
+                result = result[0] if isinstance(result, tuple) else result
+                # a copy: the next activation may write in place
+                outputs[module] = result.clone() if isinstance(result, Tensor) else result
 
             handles = [module.register_forward_hook(keep) for module in set(modules.values())]
             try:
@@ -61,7 +63,7 @@ def _as_map(name: str, value, model: nn.Module, image: Tensor) -> Tensor:
             f"module {name} did not run: features are those of the backbone, the neck and a "
             "classifier's head; name a module that runs there, a block and not a list of blocks"
         )
-    vit = getattr(backbone_of(model), "vit", None)
+    _, vit = towers_of(model)
     if isinstance(value, Tensor) and value.ndim == 3 and vit is not None:
         return Layout(vit, image).to_map(value)
     if isinstance(value, Tensor) and value.ndim == 4:

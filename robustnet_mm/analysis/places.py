@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from robustnet_mm.models import RobustNet, ViTTower
 from robustnet_mm.models.positions import Positions
+from robustnet_mm.models.towers import CNNTower
 
 from .outputs import backbone_of
 
@@ -26,15 +27,23 @@ def net_of(model: nn.Module, wanted_for: str) -> RobustNet:
     return backbone
 
 
+def towers_of(model: nn.Module) -> tuple[CNNTower | None, ViTTower | None]:
+    """CNN and ViT of a woven backbone, or the one tower that is the backbone; None for others."""
+    backbone = backbone_of(model)
+    if isinstance(backbone, RobustNet):
+        return backbone.cnn, backbone.vit
+    kinds = (CNNTower, ViTTower)
+    return tuple(backbone if isinstance(backbone, kind) else None for kind in kinds)
+
+
 def vit_of(model: nn.Module) -> ViTTower:
     """The ViT tower of a model.
 
     Raises:
         ValueError: It has none.
     """
-    backbone = backbone_of(model)
-    vit = getattr(backbone, "vit", backbone)
-    if not isinstance(vit, ViTTower):
+    backbone, (_, vit) = backbone_of(model), towers_of(model)
+    if vit is None:
         raise ValueError(
             "attention needs a backbone with a robustnet_mm.ViTTower, got "
             f"{type(backbone).__name__}: take a config with a ViT tower, or KIND cam or features"
@@ -81,14 +90,16 @@ def default_names(model: nn.Module) -> list[str]:
     """
     backbone = backbone_of(model)
     names = {id(module): name for name, module in model.named_modules()}
-    if isinstance(backbone, RobustNet):
-        cnn, vit = backbone.cnn, backbone.vit
+    cnn, vit = towers_of(model)
+    chosen = []
+    if cnn is not None:
         starts = [0, *(end + 1 for end in cnn.level_ends[:-1])]
-        chosen = [cnn.blocks[u] for u in sorted({*starts, *cnn.level_ends})]
+        chosen += [cnn.blocks[u] for u in sorted({*starts, *cnn.level_ends})]
+    if vit is not None:
         chosen += [vit.blocks[v] for v in sorted({0, len(vit.blocks) - 1})]
-    else:
+    if cnn is None and vit is None:
         stages = [getattr(backbone, name) for name in getattr(backbone, "res_layers", ())]
-        chosen = [stage[index] for stage in stages for index in sorted({0, len(stage) - 1})]
+        chosen += [stage[index] for stage in stages for index in sorted({0, len(stage) - 1})]
     if not chosen:
         raise ValueError(
             f"the stages of {type(backbone).__name__} are not known: name modules, such as "

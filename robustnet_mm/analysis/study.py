@@ -108,7 +108,9 @@ def _join_detections(folder: Path, predictions: list, metric: str) -> float:
             for name in ("bboxes", "scores", "labels")
         }
         nms = dict(type="nms", iou_threshold=0.5)
-        _, keep = batched_nms(every["bboxes"], every["scores"], every["labels"], nms)
+        keep = torch.zeros(0, dtype=torch.long)
+        if len(every["scores"]):  # or batched_nms fails
+            _, keep = batched_nms(every["bboxes"], every["scores"], every["labels"], nms)
         keep = keep[:100]
         instances = {name: values[keep] for name, values in every.items()}
         if "masks" in parts[0]:
@@ -118,7 +120,8 @@ def _join_detections(folder: Path, predictions: list, metric: str) -> float:
     evaluator = Evaluator([entry for entry in cfg.val_evaluator if "out_file_path" not in entry])
     dataset = {**cfg.val_dataloader.dataset, "lazy_init": True}  # for the names of its classes
     evaluator.dataset_meta = DATASETS.build(dataset).metainfo
-    return evaluator.offline_evaluate(joined)[metric]
+    # the host measures nothing where nothing at all was detected
+    return evaluator.offline_evaluate(joined).get(metric, 0.0)
 
 
 def markdown(runs: dict, differences: dict, study: Config) -> str:

@@ -23,6 +23,7 @@ from .gradients import (
 )
 from .outputs import DetectionLogits, tower_scores
 from .panels import bars, heat, panel, picture
+from .places import towers_of
 from .subject import Picture, Subject
 
 View = tuple[np.ndarray, dict[str, np.ndarray]]
@@ -166,7 +167,8 @@ def view_cam(subject: Subject, shown: Picture, args: Namespace) -> View:
     rows, arrays, cells = asked(subject, shown, args), {}, []
     if not rows:
         return _nothing("cam", subject, shown, args)
-    layers = ["map", "tokens"] if _has_vit(subject) else ["map"]
+    towers = dict(zip(("map", "tokens"), towers_of(subject.model), strict=True))
+    layers = [name for name, tower in towers.items() if tower is not None] or ["map"]
     # Grad-CAM weighs whole channels, which says little about one of many objects
     method = args.method or ("hirescam" if subject.is_detector else "gradcam")
     for index, row in enumerate(rows):
@@ -192,10 +194,6 @@ def view_cam(subject: Subject, shown: Picture, args: Namespace) -> View:
     return panel(
         cells, _caption("cam", shown, rows, subject, more), wide=shown.aspect + 0.2
     ), arrays
-
-
-def _has_vit(subject: Subject) -> bool:
-    return hasattr(getattr(subject.model, "backbone", None), "vit")
 
 
 def view_gradients(subject: Subject, shown: Picture, args: Namespace) -> View:

@@ -33,10 +33,10 @@ def view_attention(subject: Subject, shown: Picture, args: Namespace) -> View:
     vit = vit_of(model)
     block = find_block(len(vit.blocks), args.block)
     point = None if args.point is None else tuple(args.point)
-    heads = shown.crop(attention(model, images, block, point))[0]
     layout = Layout(vit, images)
+    row = query_row(layout, shown.pixels.shape[:2], point)  # not in the padding
+    heads = shown.crop(attention(model, images, block, point))[0]
     flow = rollout(model, images)[0]
-    row = query_row(layout, images.shape[-2:], point)
     rolled = shown.crop(flow[row, layout.num_prefix :].reshape(layout.grid))
     distance = attention_distance(model, images)[0]
     reference = np.full(len(distance), uniform_distance(model, images))

@@ -1,6 +1,12 @@
 """What the runners need beside the models: optimiser constructor, hooks, metric, file backend."""
 
-from .hooks import CheckedImagesHook, EpochSeedHook, NaNGuardHook, WholeFileBackend
+from .hooks import (
+    CheckedImagesHook,
+    EpochSeedHook,
+    NaNGuardHook,
+    ValidateResumedHook,
+    WholeFileBackend,
+)
 from .metrics import TowerAccuracy
 from .monitor import WeaveMonitorHook
 from .optim import TowerLayerDecayConstructor
@@ -12,6 +18,7 @@ __all__ = [
     "NaNGuardHook",
     "TowerAccuracy",
     "TowerLayerDecayConstructor",
+    "ValidateResumedHook",
     "WeaveMonitorHook",
     "WholeFileBackend",
     "wrap_blocks",

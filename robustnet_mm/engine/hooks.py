@@ -49,6 +49,19 @@ class EpochSeedHook(Hook):
 
 
 @HOOKS.register_module()
+class ValidateResumedHook(Hook):
+    """Validates first what a resumed training starts from.
+
+    mmengine writes an epoch's checkpoint before it validates it: a training that was killed in
+    between would go on without that epoch's figures, or end without the last ones.
+    """
+
+    def before_train(self, runner):
+        if runner.epoch and runner.epoch % runner.train_loop.val_interval == 0:
+            runner.val_loop.run()
+
+
+@HOOKS.register_module()
 class NaNGuardHook(Hook):
     """Stops a training whose loss is no finite number, before a checkpoint of it is written.
 

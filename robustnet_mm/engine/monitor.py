@@ -7,6 +7,7 @@ import numpy as np
 from mmengine.fileio import dump
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
+from mmengine.runner import IterBasedTrainLoop
 
 from robustnet_mm.registry import HOOKS
 
@@ -38,13 +39,16 @@ class WeaveMonitorHook(Hook):
     def __init__(self):
         self.history, self._probe, self._record = [], None, {}
 
+    def before_run(self, runner):
+        """Before training, validation and test alike."""
+        self._folder = Path(runner.work_dir) / "weave"
+
     def before_train(self, runner):
         """Go on with the history of a resumed training."""
-        self._folder = Path(runner.work_dir) / "weave"
         kept = self._folder / "history.json"
-        if runner.epoch and kept.is_file():
+        if kept.is_file():
             found = json.loads(kept.read_text())
-            self.history = [record for record in found if record["epoch"] <= runner.epoch]
+            self.history = [record for record in found if record["epoch"] <= _when(runner)]
         _probe(runner)  # refuses a network without exchanges before it is trained
 
     def before_val_iter(self, runner, batch_idx, data_batch=None):
@@ -60,8 +64,7 @@ class WeaveMonitorHook(Hook):
 
     def after_val_epoch(self, runner, metrics=None):
         """Tell the backends, and write history and pictures."""
-        exchanges = self._record
-        epoch = runner.epoch if runner.train_loop is not None else 0
+        exchanges, epoch = self._record, _when(runner)
         scalars = {
             f"weave/{name}_{what}": values[what]
             for name, values in exchanges.items()
@@ -69,14 +72,21 @@ class WeaveMonitorHook(Hook):
             if what in values
         }
         runner.visualizer.add_scalars(scalars, step=epoch)
-        for backend in runner.visualizer._vis_backends.values():
-            if type(backend).__name__ == "TensorboardVisBackend":
-                _add_histograms(backend.experiment, _model(runner), epoch)
+        self.history = [record for record in self.history if record["epoch"] != epoch]
         self.history.append(dict(epoch=epoch, metrics=dict(metrics or {}), exchanges=exchanges))
         if runner.rank == 0:
+            for backend in runner.visualizer._vis_backends.values():
+                if type(backend).__name__ == "TensorboardVisBackend":
+                    _add_histograms(backend.experiment, _model(runner), epoch)
             self._folder.mkdir(parents=True, exist_ok=True)
             dump(self.history, self._folder / "history.json", backend_args=dict(backend="whole"))
             draw(self.history, self._folder)
+
+
+def _when(runner) -> int:
+    """The epoch, or the iteration of a training that is counted in iterations."""
+    counted = isinstance(getattr(runner, "_train_loop", None), IterBasedTrainLoop)
+    return runner.iter if counted else runner.epoch
 
 
 def _probe(runner):

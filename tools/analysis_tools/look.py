@@ -123,10 +123,13 @@ def main():
             Subject(args.config, checkpoint, args.cfg_options)  # which refuses other configs' files
         for name, pixels, arrays in views_inside.pages_of_weights(args.checkpoints):
             album.add(name, pixels, arrays if args.arrays else None)
+        album.close()
     else:
         subject = Subject(args.config, args.checkpoint, args.cfg_options)
-        skipped = draw_images(args, subject, album)
-    album.close()
+        try:
+            skipped = draw_images(args, subject, album)
+        finally:  # an index of what there is
+            album.close()
     print(f"\n{Path(args.out_dir) / 'index.html'}")
     if skipped:
         print("\n".join([f"skipped {len(skipped)} image(s):", *skipped]), file=sys.stderr)

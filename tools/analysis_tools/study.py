@@ -20,11 +20,15 @@ differences.png into the work dir.
 """
 
 import argparse
+import ctypes
 import hashlib
 import itertools
 import json
 import os
 import platform
+import queue
+import re
+import signal
 import subprocess
 import sys
 import time
@@ -71,6 +75,11 @@ def read_study(path: str) -> Config:
             f"a study takes {', '.join(REQUIRED)} and may take {', '.join(OPTIONAL)}; {path} "
             f"lacks {missing} and has unknown {unknown}"
         )
+    seeds, axes = study.seeds, study.grid
+    if not isinstance(seeds, list) or len(set(seeds)) < len(seeds) or not seeds:
+        raise ValueError(f"seeds of {path} must be a list of different numbers, got {seeds}")
+    if not axes or not all(isinstance(axis, dict) and axis for axis in axes.values()):
+        raise ValueError(f"grid of {path} must be dict(axis=dict(option=dict(...))), got {axes}")
     study.base = str(Path(path).parent / study.base)
     for name in OPTIONAL:
         study.setdefault(name, {})
@@ -86,8 +95,14 @@ def read_study(path: str) -> Config:
                 raise ValueError(
                     f"{what} of {path} must name cells ({', '.join(cells)}){also}: {name!r}"
                 )
-    if len(set(study.seeds)) < len(study.seeds) or not study.seeds:
-        raise ValueError(f"seeds of {path} must be different numbers, got {study.seeds}")
+    if study.ensembles and not re.search(r"top\d|_mAP", study.metric):
+        raise ValueError(
+            f"ensembles of {path} need a metric of a joined prediction, 'accuracy/top1' or "
+            f"'coco/bbox_mAP' or their kind, got {study.metric!r}"
+        )
+    twice = sorted(set(study.ensembles) & set(cells))
+    if twice:
+        raise ValueError(f"ensembles of {path} must have names of their own, got {twice}")
     return study
 
 
@@ -105,7 +120,9 @@ def cells_of(study: Config) -> dict[str, dict]:
 def config_of(study: Config, differences: dict, seed: int, folder: Path) -> Config:
     """The config of one training: its seed, its work dir, and its last predictions kept."""
     cfg = Config.fromfile(study.base)
-    cfg.merge_from_dict(deepcopy(differences))  # which takes `_delete_` out of it
+    # copied, because `_delete_` is taken out of it; what is replaced whole comes first
+    cfg.merge_from_dict(dict(sorted(deepcopy(differences).items(), key=lambda d: d[0].count("."))))
+    cfg.setdefault("custom_hooks", []).append(dict(type="robustnet_mm.ValidateResumedHook"))
     cfg.work_dir = str(folder)
     cfg.randomness = dict(seed=seed)
     cfg.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=1, save_best=None)
@@ -116,15 +133,33 @@ def config_of(study: Config, differences: dict, seed: int, folder: Path) -> Conf
     return cfg
 
 
-def run_cell(cfg: Config, args: argparse.Namespace, device: int) -> float | None:
+def digest_of(cfg: Config) -> str:
+    """What tells one training from another: all of its config but the folder."""
+    text = json.dumps(cfg.to_dict(), sort_keys=True, default=str).replace(cfg.work_dir, "")
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def has_finished(cfg: Config) -> bool:
+    """Whether the folder holds the whole training by this very config."""
+    folder, marks = Path(cfg.work_dir), ("started.json", "finished.json")
+    if not all((folder / mark).is_file() for mark in marks):
+        return False
+    return load(folder / "started.json")["config"] == digest_of(cfg)
+
+
+def die_with_parent():
+    """In a child, before it starts: a study that is killed leaves no training behind."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
+def run_cell(cfg: Config, args: argparse.Namespace, device: str | None) -> float | None:
     """Train one cell, or go on with it; the seconds of this call, None where it had finished.
 
     Raises:
         ValueError: The folder holds a training by another config, or the training failed.
     """
-    folder = Path(cfg.work_dir)
-    text = json.dumps(cfg.to_dict(), sort_keys=True, default=str).replace(str(folder), "")
-    digest = hashlib.sha256(text.encode()).hexdigest()
+    folder, digest = Path(cfg.work_dir), digest_of(cfg)
     mark = folder / "finished.json"
     started = folder / "started.json"
     if started.is_file() and load(started)["config"] != digest:
@@ -138,20 +173,31 @@ def run_cell(cfg: Config, args: argparse.Namespace, device: int) -> float | None
     cfg.dump(folder / "cell.py")
     command = [sys.executable, str(TRAIN), str(folder / "cell.py"), "--resume"]
     environment = os.environ | {"OMP_NUM_THREADS": str(args.threads)}
-    if torch.cuda.device_count() > 1:
-        environment["CUDA_VISIBLE_DEVICES"] = str(device % torch.cuda.device_count())
+    if device is not None:
+        environment["CUDA_VISIBLE_DEVICES"] = device
     start = time.time()
     with open(folder / "log.txt", "a") as log:
-        code = subprocess.run(command, stdout=log, stderr=log, env=environment).returncode
+        outputs = dict(stdout=log, stderr=log, env=environment, preexec_fn=die_with_parent)
+        code = subprocess.run(command, **outputs).returncode
     if code:
         lines = (folder / "log.txt").read_text().strip().splitlines() or [""]
         raise ValueError(f"training ended with {code}: {lines[-1][:300]} (see {folder}/log.txt)")
+    seconds = time.time() - start
+    dump(dict(seconds=round(seconds, 1)), mark)
     if not args.keep_checkpoints:
         for path in (*folder.glob("epoch_*.pth"), folder / "last_checkpoint"):
             path.unlink(missing_ok=True)
-    seconds = time.time() - start
-    dump(dict(seconds=round(seconds, 1)), mark)
     return seconds
+
+
+def devices(processes: int) -> queue.Queue:
+    """A slot for each training that runs at once: a GPU's name, None without GPUs."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    names = named if named[0] else [str(k) for k in range(torch.cuda.device_count())]
+    slots = queue.Queue()
+    for process in range(processes):
+        slots.put(names[process % len(names)] if torch.cuda.is_available() else None)
+    return slots
 
 
 def train_all(study: Config, args: argparse.Namespace, out: Path) -> list[str]:
@@ -163,20 +209,22 @@ def train_all(study: Config, args: argparse.Namespace, out: Path) -> list[str]:
     chosen = {name: cells[name] for name in args.only or cells}
     # seed by seed, so that an interrupted study has whole pairs
     jobs = [(name, seed) for seed in study.seeds for name in chosen]
-    failures = []
+    failures, slots = [], devices(args.processes)
 
     def run(number: int):
         name, seed = jobs[number]
         folder = out / name / f"seed_{seed}"
         head = f"[{number + 1}/{len(jobs)}] {name} seed {seed}:"
+        metric, slot = study.reads.get(name, study.metric), slots.get()
         try:
-            seconds = run_cell(config_of(study, chosen[name], seed, folder), args, number)
+            seconds = run_cell(config_of(study, chosen[name], seed, folder), args, slot)
+            value = value_of(folder, metric)
         except ValueError as error:
             failures.append(f"{head} {error}")
             print(failures[-1], flush=True)
             return
-        metric = study.reads.get(name, study.metric)
-        value = read_epochs(folder)[-1].get(metric, float("nan"))
+        finally:
+            slots.put(slot)
         took = "was finished" if seconds is None else f"{seconds:.0f} s"
         print(f"{head} {metric} {value:.4g}, {took}", flush=True)
 
@@ -185,16 +233,29 @@ def train_all(study: Config, args: argparse.Namespace, out: Path) -> list[str]:
     return failures
 
 
+def value_of(folder: Path, metric: str) -> float:
+    """A metric after the last epoch.
+
+    Raises:
+        ValueError: It was not measured; names those that were.
+    """
+    last = read_epochs(folder)[-1]
+    if metric not in last:
+        known = ", ".join(name for name in last if name != "epoch")
+        raise ValueError(f"metric {metric!r} was not measured, only {known}: see metric and reads")
+    return last[metric]
+
+
 def collect(study: Config, out: Path) -> dict:
     """Every finished training's metrics, epoch by epoch, and those of the ensembles."""
     found = {}
-    for name in cells_of(study):
+    for name, differences in cells_of(study).items():
         for seed in study.seeds:
             folder = out / name / f"seed_{seed}"
-            if (folder / "finished.json").is_file():
+            if has_finished(config_of(study, differences, seed, folder)):
                 seconds = load(folder / "finished.json")["seconds"]
                 run = dict(seconds=seconds, epochs=read_epochs(folder))
-                run["value"] = run["epochs"][-1][study.reads.get(name, study.metric)]
+                run["value"] = value_of(folder, study.reads.get(name, study.metric))
                 found.setdefault(name, {})[seed] = run
     for name, members in study.ensembles.items():
         for seed in study.seeds:
