@@ -53,7 +53,7 @@ def paired(ours: dict, control: dict) -> dict | None:
     mean, count = statistics.fmean(differences), len(differences)
     if count < 2:
         return dict(mean=mean, low=None, high=None, seeds=count)
-    half = student.ppf(0.975, count - 1) * statistics.stdev(differences) / count**0.5
+    half = float(student.ppf(0.975, count - 1)) * statistics.stdev(differences) / count**0.5
     return dict(mean=mean, low=mean - half, high=mean + half, seeds=count)
 
 
