@@ -130,6 +130,11 @@ def test_attention_to_all_alike_looks_as_far_as_the_reference_and_to_itself_not_
     rows = np.array([(y, x) for y in range(4) for x in range(6)]) * 16.0
     mean = np.linalg.norm(rows[:, None] - rows[None], axis=-1).mean()
     assert uniform_distance(model, images) == pytest.approx(mean, rel=1e-5)
+    rows = rows[:18][np.tile(np.arange(6) < 5, 3)]  # 3 x 5 patches hold 40 x 80 pixels
+    mean = np.linalg.norm(rows[:, None] - rows[None], axis=-1).mean()
+    padded = dict(size=(40, 80))
+    assert uniform_distance(model, images, **padded) == pytest.approx(mean, rel=1e-5)
+    np.testing.assert_allclose(attention_distance(model, images, **padded), mean, rtol=1e-5)
 
 
 def test_wrong_blocks_points_and_models_are_named():

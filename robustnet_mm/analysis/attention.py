@@ -5,6 +5,7 @@ matrix is in memory at a time. L = P + h*w tokens, prefix tokens first.
 """
 
 from collections.abc import Callable
+from math import ceil
 
 import numpy as np
 import torch
@@ -190,11 +191,18 @@ def rollout(model: nn.Module, images: Tensor) -> np.ndarray:
     return np.stack(found)
 
 
-def attention_distance(model: nn.Module, images: Tensor) -> np.ndarray:
+def attention_distance(
+    model: nn.Module, images: Tensor, size: tuple[int, int] | None = None
+) -> np.ndarray:
     """How far patches look: (N, blocks, heads), in pixels of the image that the model sees.
 
     The mean over patches of the distance to what they attend to, weighted by the attention, in
     which prefix tokens are left out; see `uniform_distance` for what a global block would give.
+
+    Args:
+        model: A model with a ViT tower.
+        images: (N, 3, H, W) after the data preprocessor.
+        size: Height and width without padding, whose patches are left out too.
     """
     found = []
     for image in one_by_one(images):
@@ -202,8 +210,10 @@ def attention_distance(model: nn.Module, images: Tensor) -> np.ndarray:
 
         def visit(index, matrix, layout, rows=rows):
             patches = matrix[0, :, layout.num_prefix :, layout.num_prefix :].float()
+            real = real_patches(layout, size).to(patches.device)
+            patches = patches[:, real][..., real]
             patches = patches / patches.sum(-1, keepdim=True).clamp_min(1e-12)
-            distances = patch_distances(layout).to(patches)
+            distances = patch_distances(layout, size).to(patches)
             rows.append((patches * distances).sum(-1).mean(-1).cpu().numpy())
 
         visit_attention(model, image, visit)
@@ -211,15 +221,25 @@ def attention_distance(model: nn.Module, images: Tensor) -> np.ndarray:
     return np.stack(found)
 
 
-def patch_distances(layout: Layout) -> Tensor:
-    """Distance in pixels between the centres of all patches: (h*w, h*w)."""
+def real_patches(layout: Layout, size: tuple[int, int] | None) -> Tensor:
+    """Which patches hold some of the image, (h*w,) bool: all, where no size is given."""
+    held = torch.ones(layout.grid, dtype=torch.bool)
+    if size is not None:
+        rows, columns = (ceil(a / b) for a, b in zip(size, layout.patch_size, strict=True))
+        held[rows:], held[:, columns:] = False, False
+    return held.flatten()
+
+
+def patch_distances(layout: Layout, size: tuple[int, int] | None = None) -> Tensor:
+    """Distance in pixels between the centres of all L patches that are no padding: (L, L)."""
     h, w = layout.grid
     rows, columns = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
     sides = torch.tensor(layout.patch_size)
     places = torch.stack([rows.flatten(), columns.flatten()], 1) * sides
+    places = places[real_patches(layout, size)]
     return torch.cdist(places.float(), places.float())
 
 
-def uniform_distance(model: nn.Module, image: Tensor) -> float:
+def uniform_distance(model: nn.Module, image: Tensor, size: tuple[int, int] | None = None) -> float:
     """What `attention_distance` would give if all patches attended to all alike, in pixels."""
-    return float(patch_distances(Layout(vit_of(model), image)).mean())
+    return float(patch_distances(Layout(vit_of(model), image), size).mean())

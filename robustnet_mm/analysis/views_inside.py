@@ -38,8 +38,9 @@ def view_attention(subject: Subject, shown: Picture, args: Namespace) -> View:
     heads = shown.crop(attention(model, images, block, point))[0]
     flow = rollout(model, images)[0]
     rolled = shown.crop(flow[row, layout.num_prefix :].reshape(layout.grid))
-    distance = attention_distance(model, images)[0]
-    reference = np.full(len(distance), uniform_distance(model, images))
+    size = shown.pixels.shape[:2]
+    distance = attention_distance(model, images, size)[0]
+    reference = np.full(len(distance), uniform_distance(model, images, size))
     asks = "the class token" if point is None else f"the patch at {point}"
     first = [
         picture(shown.pixels, "input", point=point),
