@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mmengine.fileio import get_file_backend
+from mmengine.fileio import dump, get_file_backend
 from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import Dataset
@@ -142,6 +142,21 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
     assert process.returncode == -9 and target.read_bytes() == b"old"
     get_file_backend(target, backend_args=dict(backend="whole")).put(b"new", target)
     assert target.read_bytes() == b"new"
+
+
+def test_text_too_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    """mmengine's `dump` writes JSON as text."""
+    target, whole = tmp_path / "a.json", dict(backend="whole")
+    dump(dict(a=1), target, backend_args=whole)
+    assert target.read_text() == '{"a": 1}'
+
+    def full(fd):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        dump(dict(b=2), target, backend_args=whole)
+    assert target.read_text() == '{"a": 1}' and list(tmp_path.iterdir()) == [target]
 
 
 def test_a_failed_write_leaves_no_part_behind(tmp_path, monkeypatch):

@@ -8,13 +8,11 @@ first one ended. The last line is `bbox_mAP=... segm_mAP=... seconds=...`.
 """
 
 import argparse
-import ctypes
 import json
 import os
 import pickle
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -92,12 +90,6 @@ def make_data(args: argparse.Namespace) -> None:
     make_digit_scenes(args.data, scenes=args.scenes, crops=args.crops, progress=show)
 
 
-def die_with_parent() -> None:
-    """Asks Linux to end the child when the demo is killed, so that no training runs on unseen."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-
-
 def free_port() -> str:
     """For the processes of a training to meet, whatever else runs on this machine."""
     with socket.socket() as probe:
@@ -107,6 +99,8 @@ def free_port() -> str:
 
 def run_tool(name: str, command: list, log: Path, epochs: int = 0) -> None:
     """Runs a tool, its output into `log`, its progress on the screen; ends the demo if it fails."""
+    from robustnet_mm.processes import die_with_parent
+
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     env = {"OMP_NUM_THREADS": "1"} | os.environ
     env["PYTHONPATH"] = os.pathsep.join(filter(None, paths))

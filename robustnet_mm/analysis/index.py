@@ -9,6 +9,8 @@ from urllib.parse import quote
 import numpy as np
 from mmengine.visualization import Visualizer
 
+from robustnet_mm.engine.hooks import WholeFileBackend
+
 from .extras import need
 
 THUMBNAIL = 240  # pixels of the longer side
@@ -108,9 +110,8 @@ def write_index(out_dir: Path) -> Path:
         if figures:
             sections.append(f"<h2>{html.escape(folder.name)}</h2>\n" + "\n".join(figures))
     page = out_dir / "index.html"
-    part = out_dir / f".index.html.{os.getpid()}.part"
-    part.write_text(_PAGE.format(side=THUMBNAIL, sections="\n".join(sections)), encoding="utf-8")
-    os.replace(part, page)
+    text = _PAGE.format(side=THUMBNAIL, sections="\n".join(sections))
+    WholeFileBackend().put_text(text, page)
     return page
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from .gradients import saliency
-from .outputs import Logits, choose_target, with_sizes
+from .outputs import Logits, choose_target, one_by_one, undisturbed
 from .places import net_of
 
 
@@ -44,18 +44,11 @@ def cascading_randomisation(
     generator = torch.Generator().manual_seed(seed)
 
     def maps():
-        sizes = getattr(images, "image_sizes", None)
-        parts = [
-            with_sizes(images[i : i + 1].clone(), sizes and sizes[i : i + 1]) for i in range(n)
-        ]
-        return [
-            method(model, part, output, chosen)[0]
-            for part, chosen in zip(parts, targets, strict=True)
-        ]
+        pairs = zip(one_by_one(images), targets, strict=True)
+        return [method(model, image, output, chosen)[0] for image, chosen in pairs]
 
-    n = len(images)
     first = maps()
-    found = {"as trained": np.ones(n)}
+    found = {"as trained": np.ones(len(images))}
     for name, parts in groups.items():
         for weight in parts:
             _randomise(weight, generator)
@@ -65,8 +58,6 @@ def cascading_randomisation(
 
 
 def _targets(model: nn.Module, images: Tensor, output: str, target: int | None) -> list[int]:
-    from .outputs import one_by_one, undisturbed
-
     with undisturbed(model):
         return [
             choose_target(Logits(model, output, getattr(image, "image_sizes", None)), image, target)

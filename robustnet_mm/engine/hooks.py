@@ -160,5 +160,9 @@ class WholeFileBackend(LocalBackend):
         finally:
             part.unlink(missing_ok=True)
 
+    def put_text(self, obj: str, filepath: str | Path, encoding: str = "utf-8"):
+        """Text likewise: mmengine's `dump` writes JSON and YAML by this."""
+        self.put(obj.encode(encoding), filepath)
+
 
 register_backend("whole", WholeFileBackend, force=True)

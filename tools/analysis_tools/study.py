@@ -20,7 +20,6 @@ differences.png into the work dir.
 """
 
 import argparse
-import ctypes
 import hashlib
 import itertools
 import json
@@ -28,7 +27,6 @@ import os
 import platform
 import queue
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -41,10 +39,12 @@ from mmengine.config import Config
 from mmengine.fileio import dump, load
 
 from robustnet_mm.analysis.study import compare, draw, join, markdown, read_epochs
+from robustnet_mm.processes import die_with_parent
 
 TRAIN = Path(__file__).resolve().parents[1] / "train.py"
 REQUIRED = ("base", "grid", "seeds", "metric", "controls")
 OPTIONAL = ("common", "reads", "ensembles")
+WHOLE = dict(backend_args=dict(backend="whole"))  # of robustnet_mm.engine
 
 
 def parse_args() -> argparse.Namespace:
@@ -147,12 +147,6 @@ def has_finished(cfg: Config) -> bool:
     return load(folder / "started.json")["config"] == digest_of(cfg)
 
 
-def die_with_parent():
-    """In a child, before it starts: a study that is killed leaves no training behind."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-
-
 def run_cell(cfg: Config, args: argparse.Namespace, device: str | None) -> float | None:
     """Train one cell, or go on with it; the seconds of this call, None where it had finished.
 
@@ -169,7 +163,7 @@ def run_cell(cfg: Config, args: argparse.Namespace, device: str | None) -> float
     if mark.is_file():
         return None
     folder.mkdir(parents=True, exist_ok=True)
-    dump(dict(config=digest), started)
+    dump(dict(config=digest), started, **WHOLE)
     cfg.dump(folder / "cell.py")
     command = [sys.executable, str(TRAIN), str(folder / "cell.py"), "--resume"]
     environment = os.environ | {"OMP_NUM_THREADS": str(args.threads)}
@@ -183,7 +177,7 @@ def run_cell(cfg: Config, args: argparse.Namespace, device: str | None) -> float
         lines = (folder / "log.txt").read_text().strip().splitlines() or [""]
         raise ValueError(f"training ended with {code}: {lines[-1][:300]} (see {folder}/log.txt)")
     seconds = time.time() - start
-    dump(dict(seconds=round(seconds, 1)), mark)
+    dump(dict(seconds=round(seconds, 1)), mark, **WHOLE)
     if not args.keep_checkpoints:
         for path in (*folder.glob("epoch_*.pth"), folder / "last_checkpoint"):
             path.unlink(missing_ok=True)
@@ -279,7 +273,7 @@ def main():
     differences = compare(runs, study.controls)
     versions = dict(python=platform.python_version(), torch=torch.__version__)
     record = dict(study=study.to_dict(), versions=versions, runs=runs, differences=differences)
-    dump(record, out / "results.json", indent=1)
+    dump(record, out / "results.json", **WHOLE, indent=1)
     table = markdown(runs, differences, study)
     (out / "results.md").write_text(table)
     draw(runs, differences, study, out)
