@@ -124,3 +124,17 @@ def test_additive_attention_weighs_each_position_by_itself(grid):
     tokens[:, 0] += 1
     changed = (fiu.guide(tokens, detail, grid) != before).any(1)
     assert changed[0, 0, 0] and changed.sum() == 1
+
+
+def test_a_dropped_exchange_leaves_whole_images_alone_in_training_only():
+    fiu = random_(FIU(16, 16, 24, drop_rate=0.5)).train()
+    fiu.expand.norm.eval()  # or the statistics of the batch differ
+    tokens, detail = torch.randn(64, 7, 24), torch.randn(64, 16, 8, 12)
+    dropped = fiu.into_tokens(tokens, detail, (2, 3)), fiu.guide(tokens, detail, (2, 3))
+    fiu.eval()
+    whole = fiu.into_tokens(tokens, detail, (2, 3)), fiu.guide(tokens, detail, (2, 3))
+    alone = tokens, torch.zeros_like(whole[1])
+    for some, all_, none in zip(dropped, whole, alone, strict=True):
+        untouched = (some == none).flatten(1).all(1)
+        assert 10 < untouched.sum() < 54
+        assert torch.equal(some[~untouched], all_[~untouched])

@@ -409,6 +409,7 @@ def test_arch_rows_take_changes_and_free_pairs_are_built_by_name():
         (dict(arch="nano", out_type="maps"), "out_type must be one of towers, pyramid, got 'maps'"),
         (dict(arch="nano", weave=[(9, 1)]), "out of range"),
         (dict(arch="nano", gate="soft"), "gate must be 'zero' or None"),
+        (dict(arch="nano", drop_exchange=1.0), r"drop_exchange must be in \[0, 1\), got 1.0"),
         (
             dict(cnn=dict(type="robustnet_mm.ConvTowr"), vit=PATCH14["vit"]),
             "cnn.type must be a registered tower such as .*got 'robustnet_mm.ConvTowr'",

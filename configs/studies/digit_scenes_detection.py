@@ -18,7 +18,6 @@ _fpn = dict(type="mmdet.FPN", in_channels=[24, 32, 96, 320], out_channels=64, nu
 _pyramid = {"model.backbone.out_type": "pyramid", "model.neck": [_fpn]}
 _none = {"model.backbone.direction": "none"}
 _cnn = dict(
-    _delete_=True,
     type="robustnet_mm.TimmCNNTower",
     model_name="mobilenetv2_100",
     norm_eval=True,
@@ -28,7 +27,6 @@ _cnn = dict(
     ),
 )
 _vit = dict(
-    _delete_=True,
     type="robustnet_mm.ViTTower",
     model_name="deit_tiny_patch16_224",
     init_cfg=dict(
@@ -45,8 +43,8 @@ grid = dict(
         both={},
         both_no_neck=_pyramid,
         vit_to_cnn_no_neck={**_pyramid, "model.backbone.direction": "vit_to_cnn"},
-        cnn={"model.backbone": _cnn, "model.neck": [_fpn]},
-        vit={"model.backbone": _vit, "model.neck": _vit_neck},
+        cnn={"model.backbone": dict(_delete_=True, **_cnn), "model.neck": [_fpn]},
+        vit={"model.backbone": dict(_delete_=True, **_vit), "model.neck": _vit_neck},
     )
 )
 ensembles = dict(united=("cnn", "vit"))

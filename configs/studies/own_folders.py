@@ -31,6 +31,7 @@ grid = dict(
         none=_none,
         both={},
         both_sum_loss={_losses: (1, 1, 2)},
+        both_drop={"model.backbone.drop_exchange": 0.5},
         cnn={**_none, _losses: (1, 0), "model.backbone.vit.frozen_stages": 12},
         vit={**_none, _losses: (0, 1), "model.backbone.cnn.frozen_stages": 4},
     )

@@ -8,6 +8,7 @@ Both end in a gate that starts at zero, so that at step 0 neither tower is distu
 
 import torch
 import torch.nn.functional as F
+from timm.layers import DropPath
 from torch import Tensor, nn
 
 DIRECTIONS = ("both", "cnn_to_vit", "vit_to_cnn", "none")
@@ -131,6 +132,8 @@ class FIU(nn.Module):
         gate: 'zero', or None for the original's ungated unit.
         fuse: 'sum' adds what comes; 'attention' adds the share of it that `AdditiveAttention`
             chooses at each token.
+        drop_rate: In training, the chance that an image goes without what is added to one side.
+            What is kept is not scaled up: a tower is to do with and without the other.
     """
 
     def __init__(
@@ -141,11 +144,13 @@ class FIU(nn.Module):
         direction: str = "both",
         gate: str | None = "zero",
         fuse: str = "sum",
+        drop_rate: float = 0.0,
     ):
         super().__init__()
         to_vit, to_cnn = direction != "vit_to_cnn", direction != "cnn_to_vit"
         self.squeeze = Squeeze(detail_channels, embed_dims, gate) if to_vit else None
         self.expand = Expand(embed_dims, guide_channels, gate) if to_cnn else None
+        self.drop = DropPath(drop_rate, scale_by_keep=False)
         self.squeeze_share = self.expand_share = None
         if fuse == "attention":
             if to_vit:
@@ -164,7 +169,7 @@ class FIU(nn.Module):
         num_prefix = tokens.size(1) - added.size(1)
         if self.squeeze_share is not None:
             added = added * self.squeeze_share(tokens[:, num_prefix:], added)
-        return tokens + F.pad(added, (0, 0, num_prefix, 0))
+        return tokens + F.pad(self.drop(added), (0, 0, num_prefix, 0))
 
     def guide(self, tokens: Tensor, detail: Tensor, grid: tuple[int, int]) -> Tensor | None:
         """What the next CNN block is told: (N, P + h*w, D) -> (N, Cg, h, w).
@@ -179,4 +184,4 @@ class FIU(nn.Module):
             own = pool_to_grid(detail, grid).flatten(2).transpose(1, 2)
             share = self.expand_share(own, guide.flatten(2).transpose(1, 2))
             guide = guide * share.transpose(1, 2).unflatten(2, grid)
-        return guide
+        return self.drop(guide)

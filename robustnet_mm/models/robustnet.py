@@ -50,6 +50,7 @@ class RobustNet(BaseModule):
         gate: 'zero' for an exact start, None for the original's ungated units.
         fuse: 'sum' adds what an FIU says; 'attention' is the paper's additive attention, which adds
             a share of it.
+        drop_exchange: In training, the chance that an image goes without one side of an exchange.
         data_norm: `dict(mean=..., std=...)` in pixel values 0..255: what the data preprocessor
             did, ImageNet's by default. Each tower converts to what its weights were trained with.
         with_cp: Recompute in the backward pass to save memory, exchange by exchange: each CNN
@@ -80,6 +81,7 @@ class RobustNet(BaseModule):
         direction: str = "both",
         gate: str | None = "zero",
         fuse: str = "sum",
+        drop_exchange: float = 0.0,
         data_norm: dict | None = None,
         with_cp: bool = False,
         out_type: str = "towers",
@@ -99,7 +101,9 @@ class RobustNet(BaseModule):
         self.embed_dims = self.vit.embed_dims
         pairs = pair_blocks(len(self.cnn.blocks), len(self.vit.blocks), weave)
         self.exchanges = pairs if direction != "none" else []
-        settings = (direction, gate, fuse)
+        if not 0 <= drop_exchange < 1:
+            raise ValueError(f"drop_exchange must be in [0, 1), got {drop_exchange}")
+        settings = (direction, gate, fuse, drop_exchange)
         self.fius = nn.ModuleList(self._make_fiu(u, *settings) for u, _ in self.exchanges)
         if direction != "none" and not pairs:
             raise ValueError(

@@ -1,0 +1,49 @@
+"""Does weaving pay on photographs? The rows of `digit_scenes_detection.py` on data in COCO format.
+
+    DATA_ROOT=data/own CNN_WEIGHTS=mobilenet_v2.pth VIT_WEIGHTS=deit_tiny_patch16_224.pth \
+        python tools/analysis_tools/study.py configs/studies/own_coco.py
+
+320 x 200 px, 8 epochs; the recipe was taken from docs/results.md and tuned for none of the rows.
+Results on 280 photographs: docs/evidence.md.
+"""
+
+_base_ = "./digit_scenes_detection.py"
+
+base = "../own_data/mask-rcnn_robustnet-tiny-patch16_own-coco.py"
+metric = "coco/bbox_mAP_50"
+_loader = dict(num_workers=0, persistent_workers=False)
+_scale = (320, 200)
+_narrow = dict(in_channels=64)  # as the FPN of all rows
+_towers = dict(type="robustnet_mm.RobustNet", cnn=_base_._cnn, vit=_base_._vit, weave="even")
+common = {
+    "_delete_": True,
+    "model.backbone": dict(_delete_=True, **_towers),
+    "model.neck": [
+        dict(type="robustnet_mm.TowerNeck", in_channels=[24, 32, 96, 320], embed_dims=192),
+        _base_._fpn,
+    ],
+    "model.rpn_head": dict(**_narrow, feat_channels=64),
+    "model.rpn_head.anchor_generator.strides": [4, 8, 16, 32],
+    "model.roi_head.bbox_roi_extractor.out_channels": 64,
+    "model.roi_head.mask_roi_extractor.out_channels": 64,
+    "model.roi_head.bbox_head": dict(**_narrow, fc_out_channels=256),
+    "model.roi_head.mask_head": dict(**_narrow, conv_out_channels=64),
+    "model.train_cfg.rcnn.sampler.num": 64,
+    "model.train_cfg.rpn_proposal": dict(nms_pre=300, max_per_img=200),
+    "train_dataloader": dict(**_loader, batch_size=4),
+    "train_dataloader.dataset.pipeline.2.scale": _scale,
+    "val_dataloader": _loader,
+    "val_dataloader.dataset.pipeline.1.scale": _scale,
+    "optim_wrapper": dict(
+        optimizer=dict(lr=1e-3, weight_decay=0.05),
+        paramwise_cfg=dict(_delete_=True, cnn=dict(lr_mult=0.2), vit=dict(lr_mult=0.1)),
+    ),
+    "train_cfg.max_epochs": 8,
+    "train_cfg.val_interval": 4,
+    "param_scheduler": [
+        dict(type="LinearLR", start_factor=0.02, by_epoch=False, begin=0, end=50),
+        dict(
+            type="CosineAnnealingLR", eta_min_ratio=0.02, begin=0, end=8, convert_to_iter_based=True
+        ),
+    ],
+}
