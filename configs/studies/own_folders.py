@@ -7,7 +7,7 @@ Images in `train/NAME/*` and `test/NAME/*`. Results on 2000 images of CIFAR-10: 
 """
 
 base = "../own_data/mobilenetv2-deit-tiny_own-folders.py"
-seeds = list(range(10))
+seeds = [0, 1, 2, 3, 4]
 metric = "accuracy/top1"
 common = {
     "train_dataloader.dataset.pipeline.1.scale": 128,
@@ -22,6 +22,7 @@ common = {
     "param_scheduler.0.end": 0.5,
     "param_scheduler.1.begin": 0.5,
     "param_scheduler.1.end": 2,
+    "optim_wrapper.paramwise_cfg.vit.lr_mult": 0.3,
     "optim_wrapper.paramwise_cfg.fius": dict(lr_mult=5.0),
 }
 _none = {"model.backbone.direction": "none"}

@@ -16,9 +16,9 @@ grid = dict(
         cnn_slow={**_cnn, _cnn_rate: 0.1},
         cnn=_cnn,
         cnn_fast={**_cnn, _cnn_rate: 1.0},
-        vit_slow={**_vit, _vit_rate: 0.03},
+        vit_slow={**_vit, _vit_rate: 0.1},
         vit=_vit,
-        vit_fast={**_vit, _vit_rate: 0.3},
+        vit_fast={**_vit, _vit_rate: 1.0},
     ),
 )
 reads = {name: f"accuracy/top1_{name[:3]}" for name in grid["row"] if name[:3] in ("cnn", "vit")}

@@ -32,11 +32,13 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
+from functools import cache
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
 from mmengine.fileio import dump, load
+from mmengine.logging import MMLogger
 
 from robustnet_mm.analysis.study import compare, draw, join, markdown, read_epochs
 from robustnet_mm.processes import die_with_parent
@@ -117,9 +119,15 @@ def cells_of(study: Config) -> dict[str, dict]:
     return cells
 
 
+@cache
+def base_of(path: str) -> Config:
+    """Read once: a study builds a config for each training."""
+    return Config.fromfile(path)
+
+
 def config_of(study: Config, differences: dict, seed: int, folder: Path) -> Config:
     """The config of one training: its seed, its work dir, and its last predictions kept."""
-    cfg = Config.fromfile(study.base)
+    cfg = deepcopy(base_of(study.base))
     # copied, because `_delete_` is taken out of it; what is replaced whole comes first
     cfg.merge_from_dict(dict(sorted(deepcopy(differences).items(), key=lambda d: d[0].count("."))))
     cfg.setdefault("custom_hooks", []).append(dict(type="robustnet_mm.ValidateResumedHook"))
@@ -263,6 +271,7 @@ def collect(study: Config, out: Path) -> dict:
 
 def main():
     args = parse_args()
+    MMLogger.get_instance("study", log_level="WARNING")  # or each config names its variables
     study = read_study(args.study)
     out = Path(args.work_dir or Path("work_dirs") / Path(args.study).stem)
     out.mkdir(parents=True, exist_ok=True)
