@@ -7,7 +7,7 @@ Images in `train/NAME/*` and `test/NAME/*`. Results on 2000 images of CIFAR-10: 
 """
 
 base = "../own_data/mobilenetv2-deit-tiny_own-folders.py"
-seeds = [0, 1, 2, 3, 4]
+seeds = list(range(10))
 metric = "accuracy/top1"
 common = {
     "train_dataloader.dataset.pipeline.1.scale": 128,
@@ -22,19 +22,20 @@ common = {
     "param_scheduler.0.end": 0.5,
     "param_scheduler.1.begin": 0.5,
     "param_scheduler.1.end": 2,
-    "optim_wrapper.paramwise_cfg.vit.lr_mult": 0.3,
     "optim_wrapper.paramwise_cfg.fius": dict(lr_mult=5.0),
 }
 _none = {"model.backbone.direction": "none"}
 _losses = "model.head.loss_weights"
+_vit = {**_none, _losses: (0, 1), "model.backbone.cnn.frozen_stages": 4}
 grid = dict(
     row=dict(
         none=_none,
         both={},
         cnn={**_none, _losses: (1, 0), "model.backbone.vit.frozen_stages": 12},
-        vit={**_none, _losses: (0, 1), "model.backbone.cnn.frozen_stages": 4},
+        vit=_vit,
+        vit_fast={**_vit, "optim_wrapper.paramwise_cfg.vit.lr_mult": 0.3},
     )
 )
-reads = dict(cnn="accuracy/top1_cnn", vit="accuracy/top1_vit")
-ensembles = dict(logit_sum=("cnn", "vit"))
-controls = ["cnn", "vit", "logit_sum", "none"]
+reads = dict(cnn="accuracy/top1_cnn", vit="accuracy/top1_vit", vit_fast="accuracy/top1_vit")
+ensembles = dict(logit_sum=("cnn", "vit"), logit_sum_fast=("cnn", "vit_fast"))
+controls = ["cnn", "vit", "vit_fast", "logit_sum", "logit_sum_fast", "none"]
