@@ -4,7 +4,7 @@
         python tools/analysis_tools/study.py configs/studies/own_coco.py
 
 320 x 200 px, 8 epochs; the recipe was taken from docs/results.md and tuned for none of the rows.
-Results on 280 photographs: docs/evidence.md.
+Not run by this project yet: docs/evidence.md.
 """
 
 _base_ = "./digit_scenes_detection.py"

@@ -101,8 +101,7 @@ class RobustNet(BaseModule):
         self.embed_dims = self.vit.embed_dims
         pairs = pair_blocks(len(self.cnn.blocks), len(self.vit.blocks), weave)
         self.exchanges = pairs if direction != "none" else []
-        if not 0 <= drop_exchange < 1:
-            raise ValueError(f"drop_exchange must be in [0, 1), got {drop_exchange}")
+        _check_rate("drop_exchange", drop_exchange)
         settings = (direction, gate, fuse, drop_exchange)
         self.fius = nn.ModuleList(self._make_fiu(u, *settings) for u, _ in self.exchanges)
         if direction != "none" and not pairs:
@@ -191,6 +190,11 @@ class RobustNet(BaseModule):
 def _check_choice(name: str, value, allowed: tuple[str, ...]):
     if value not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+
+
+def _check_rate(name: str, value: float):
+    if not 0 <= value < 1:
+        raise ValueError(f"{name} must be in [0, 1), got {value}")
 
 
 def _tower_configs(arch: str | None, cnn: dict | None, vit: dict | None) -> tuple[dict, dict]:
