@@ -202,6 +202,12 @@ def devices(processes: int) -> queue.Queue:
     return slots
 
 
+def say(line: str):
+    """In one write: print's newline comes in a second, and another thread's line before it."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 def train_all(study: Config, args: argparse.Namespace, out: Path) -> list[str]:
     """Run what is missing, a line of progress for each training; the failures."""
     cells = cells_of(study)
@@ -223,12 +229,12 @@ def train_all(study: Config, args: argparse.Namespace, out: Path) -> list[str]:
             value = value_of(folder, metric)
         except ValueError as error:
             failures.append(f"{head} {error}")
-            print(failures[-1], flush=True)
+            say(failures[-1])
             return
         finally:
             slots.put(slot)
         took = "was finished" if seconds is None else f"{seconds:.0f} s"
-        print(f"{head} {metric} {value:.4g}, {took}", flush=True)
+        say(f"{head} {metric} {value:.4g}, {took}")
 
     with ThreadPoolExecutor(args.processes) as pool:
         list(pool.map(run, range(len(jobs))))
