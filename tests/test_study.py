@@ -88,6 +88,29 @@ def test_the_figures_are_those_of_the_kept_predictions(study):
         assert runs["logit_sum"][seed]["value"] == pytest.approx(100 * joined.float().mean().item())
 
 
+def test_what_the_heads_know_is_counted_image_by_image(study):
+    _, out, _ = study
+    runs = json.loads((out / "results.json").read_text())["runs"]
+    assert "heads" not in runs["none"]["0"]  # it reads one head only
+    samples = pickle.loads((out / "both/seed_0/predictions.pkl").read_bytes())
+    counts = dict.fromkeys(("cnn", "vit", "agree", "either", "sum", "sum_25", "sum_75"), 0)
+    for sample in samples:
+        cnn, vit, label = sample["cnn_score"], sample["vit_score"], int(sample["gt_label"])
+        first, second = int(cnn.argmax()), int(vit.argmax())
+        counts["cnn"] += first == label
+        counts["vit"] += second == label
+        counts["agree"] += first == second
+        counts["either"] += label in (first, second)
+        counts["sum"] += int((cnn * vit).argmax()) == label
+        counts["sum_25"] += int((cnn * vit**3).argmax()) == label
+        counts["sum_75"] += int((cnn**3 * vit).argmax()) == label
+    heads = runs["both"]["0"]["heads"]
+    assert heads == pytest.approx({name: 100 * n / len(samples) for name, n in counts.items()})
+    assert heads["cnn"] == pytest.approx(runs["both"]["0"]["epochs"][-1]["accuracy/top1_cnn"])
+    mean = (heads["either"] + runs["both"]["1"]["heads"]["either"]) / 2
+    assert f" | {mean:.2f} | " in (out / "results.md").read_text().split("What the heads know")[1]
+
+
 def test_a_second_run_trains_nothing_and_another_config_is_refused(study):
     path, out, _ = study
     again = start(path, "--work-dir", out)

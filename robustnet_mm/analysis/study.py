@@ -36,6 +36,19 @@ def read_epochs(folder: Path) -> list[dict]:
     return [found[epoch] for epoch in sorted(found)]
 
 
+def value_of(folder: Path, metric: str) -> float:
+    """A metric after the last epoch.
+
+    Raises:
+        ValueError: It was not measured; names those that were.
+    """
+    last = read_epochs(folder)[-1]
+    if metric not in last:
+        known = ", ".join(name for name in last if name != "epoch")
+        raise ValueError(f"metric {metric!r} was not measured, only {known}: see metric and reads")
+    return last[metric]
+
+
 def paired(ours: dict, control: dict) -> dict | None:
     """Mean of the differences seed by seed, and Student's 95 % interval of it.
 
@@ -93,6 +106,28 @@ def join(folders: list[Path], metrics: list[str], metric: str) -> float:
     return 100 * hits.float().mean().item()
 
 
+def heads_of(folder: Path) -> dict[str, float] | None:
+    """What the two heads of a classifier know, alone and together, in percent of the images.
+
+    `cnn`, `vit`: the head is right; `agree`: both name the same class; `either`: at least one is
+    right, which no choice between the two can exceed; `sum`: the sum of the logits is right, and
+    `sum_25`, `sum_75`: a sum with that share of the CNN's logits. None for what is no classifier
+    of two heads.
+    """
+    samples = load(folder / "predictions.pkl")
+    if "cnn_score" not in samples[0]:
+        return None
+    labels = torch.cat([sample["gt_label"] for sample in samples])
+    cnn, vit = (torch.stack([sample[f"{t}_score"] for sample in samples]) for t in ("cnn", "vit"))
+    named = dict(cnn=cnn.argmax(1), vit=vit.argmax(1))
+    right = {head: names == labels for head, names in named.items()}
+    found = dict(**right, agree=named["cnn"] == named["vit"], either=right["cnn"] | right["vit"])
+    for name, share in (("sum", 0.5), ("sum_25", 0.25), ("sum_75", 0.75)):
+        logits = share * cnn.log() + (1 - share) * vit.log()
+        found[name] = logits.argmax(1) == labels
+    return {name: 100 * hits.float().mean().item() for name, hits in found.items()}
+
+
 def _join_detections(folder: Path, predictions: list, metric: str) -> float:
     from mmcv.ops import batched_nms
 
@@ -139,6 +174,25 @@ def markdown(runs: dict, differences: dict, study: Config) -> str:
         cells += [_interval(differences[control].get(cell), digits) for control in controls]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def heads_markdown(runs: dict) -> str:
+    """Mean over the seeds of `heads_of`, a row for each cell whose runs have it as `heads`."""
+    found = {
+        cell: [run["heads"] for run in seeds.values() if run.get("heads")]
+        for cell, seeds in runs.items()
+    }
+    found = {cell: heads for cell, heads in found.items() if heads}
+    if not found:
+        return ""
+    names = list(next(iter(found.values()))[0])
+    lines = [f"| cell | seeds | {' | '.join(names)} |", "|---" * (len(names) + 2) + "|"]
+    for cell, heads in found.items():
+        means = (f"{statistics.fmean(one[name] for one in heads):.2f}" for name in names)
+        lines.append(f"| {cell} | {len(heads)} | {' | '.join(means)} |")
+    return "\n".join(
+        ["", "What the heads know (`heads_of`), in percent of the images:", "", *lines, ""]
+    )
 
 
 def _interval(difference: dict | None, digits: int) -> str:

@@ -40,7 +40,16 @@ from mmengine.config import Config
 from mmengine.fileio import dump, load
 from mmengine.logging import MMLogger
 
-from robustnet_mm.analysis.study import compare, draw, join, markdown, read_epochs
+from robustnet_mm.analysis.study import (
+    compare,
+    draw,
+    heads_markdown,
+    heads_of,
+    join,
+    markdown,
+    read_epochs,
+    value_of,
+)
 from robustnet_mm.processes import die_with_parent
 
 TRAIN = Path(__file__).resolve().parents[1] / "train.py"
@@ -241,19 +250,6 @@ def train_all(study: Config, args: argparse.Namespace, out: Path) -> list[str]:
     return failures
 
 
-def value_of(folder: Path, metric: str) -> float:
-    """A metric after the last epoch.
-
-    Raises:
-        ValueError: It was not measured; names those that were.
-    """
-    last = read_epochs(folder)[-1]
-    if metric not in last:
-        known = ", ".join(name for name in last if name != "epoch")
-        raise ValueError(f"metric {metric!r} was not measured, only {known}: see metric and reads")
-    return last[metric]
-
-
 def collect(study: Config, out: Path) -> dict:
     """Every finished training's metrics, epoch by epoch, and those of the ensembles."""
     found = {}
@@ -264,6 +260,8 @@ def collect(study: Config, out: Path) -> dict:
                 seconds = load(folder / "finished.json")["seconds"]
                 run = dict(seconds=seconds, epochs=read_epochs(folder))
                 run["value"] = value_of(folder, study.reads.get(name, study.metric))
+                if name not in study.reads:  # the other head of a single tower is untrained
+                    run["heads"] = heads_of(folder)
                 found.setdefault(name, {})[seed] = run
     for name, members in study.ensembles.items():
         for seed in study.seeds:
@@ -289,7 +287,7 @@ def main():
     versions = dict(python=platform.python_version(), torch=torch.__version__)
     record = dict(study=study.to_dict(), versions=versions, runs=runs, differences=differences)
     dump(record, out / "results.json", **WHOLE, indent=1)
-    table = markdown(runs, differences, study)
+    table = markdown(runs, differences, study) + heads_markdown(runs)
     (out / "results.md").write_text(table)
     draw(runs, differences, study, out)
     print(table)
