@@ -8,16 +8,24 @@ Results on 2000 images of CIFAR-10: docs/evidence.md.
 
 _base_ = "./own_folders.py"
 
-seeds = [0, 1, 2, 3, 4]
+seeds = list(range(10))
 _frozen = {"model.backbone.vit.frozen_stages": 12}
 _none = {**_base_.grid.row.none, **_frozen}
 _vit = {**_base_.grid.row.vit, **_frozen}
-_head = "optim_wrapper.paramwise_cfg.others"
+_rates = "optim_wrapper.paramwise_cfg"
+_head = f"{_rates}.others"
 grid = dict(
     _delete_=True,
     row=dict(
         none=_none,
         both=_frozen,
+        both_gates_fast={**_frozen, f"{_rates}.gates": dict(lr_mult=20.0)},
+        both_fius_slow={**_frozen, f"{_rates}.fius.lr_mult": 1.0},
+        both_projections_slow={
+            **_frozen,
+            f"{_rates}.fius.lr_mult": 1.0,
+            f"{_rates}.gates": dict(lr_mult=5.0),
+        },
         vit_to_cnn={**_frozen, "model.backbone.direction": "vit_to_cnn"},
         cnn_to_vit={**_frozen, "model.backbone.direction": "cnn_to_vit"},
         cnn=_base_.grid.row.cnn,
