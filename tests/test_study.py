@@ -164,7 +164,7 @@ def test_what_is_wrong_in_a_study_is_named(tmp_path, change, message):
 def test_a_metric_that_was_not_measured_is_told_with_those_that_were(study, tmp_path):
     _, out, _ = study
     with pytest.raises(ValueError, match="'accuracy/top-1' was not measured, only accuracy/top1,"):
-        runpy.run_path(TOOL)["value_of"](out / "both/seed_0", "accuracy/top-1")
+        runpy.run_path(TOOL)["value_of"](read_epochs(out / "both/seed_0"), "accuracy/top-1")
 
 
 def test_what_is_replaced_whole_comes_before_what_differs_in_it(tmp_path):

@@ -3,7 +3,7 @@
     python tools/analysis_tools/study.py configs/studies/digit_scenes_crops.py --processes 2
 
 `python tools/demo.py` makes the data. Every cell has the demo's recipe, tuned for none of them.
-Results: docs/evidence.md.
+Not run by this project yet: docs/evidence.md.
 """
 
 base = "../digit_scenes/robustnet-nano_5e_crops.py"

@@ -2,7 +2,7 @@
 
     python tools/analysis_tools/study.py configs/studies/digit_scenes_scratch.py --processes 2
 
-`python tools/demo.py` makes the data. Results: docs/evidence.md.
+`python tools/demo.py` makes the data. Not run by this project yet: docs/evidence.md.
 """
 
 base = "../digit_scenes/mask-rcnn_robustnet-nano_digit-scenes.py"

@@ -36,13 +36,13 @@ def read_epochs(folder: Path) -> list[dict]:
     return [found[epoch] for epoch in sorted(found)]
 
 
-def value_of(folder: Path, metric: str) -> float:
-    """A metric after the last epoch.
+def value_of(epochs: list[dict], metric: str) -> float:
+    """A metric after the last of `read_epochs`.
 
     Raises:
         ValueError: It was not measured; names those that were.
     """
-    last = read_epochs(folder)[-1]
+    last = epochs[-1]
     if metric not in last:
         known = ", ".join(name for name in last if name != "epoch")
         raise ValueError(f"metric {metric!r} was not measured, only {known}: see metric and reads")
@@ -99,11 +99,20 @@ def join(folders: list[Path], metrics: list[str], metric: str) -> float:
     logits = 0
     for samples, name in zip(predictions, metrics, strict=True):
         field = next((SCORES[suffix] for suffix in SCORES if name.endswith(suffix)), "pred_score")
-        logits = logits + torch.stack([sample[field] for sample in samples]).log()
-    labels = torch.cat([sample["gt_label"] for sample in predictions[0]])
+        logits = logits + _logits(samples, field)
+    labels = _labels(predictions[0])
     k = int(metric.split("top")[1].split("_")[0])
     hits = (logits.topk(k).indices == labels[:, None]).any(1)
     return 100 * hits.float().mean().item()
+
+
+def _labels(samples: list[dict]) -> torch.Tensor:
+    return torch.cat([sample["gt_label"] for sample in samples])
+
+
+def _logits(samples: list[dict], field: str) -> torch.Tensor:
+    """(images, classes): the logits of kept scores, but for a constant per image."""
+    return torch.stack([sample[field] for sample in samples]).log()
 
 
 def heads_of(folder: Path) -> dict[str, float] | None:
@@ -117,14 +126,13 @@ def heads_of(folder: Path) -> dict[str, float] | None:
     samples = load(folder / "predictions.pkl")
     if "cnn_score" not in samples[0]:
         return None
-    labels = torch.cat([sample["gt_label"] for sample in samples])
-    cnn, vit = (torch.stack([sample[f"{t}_score"] for sample in samples]) for t in ("cnn", "vit"))
+    labels = _labels(samples)
+    cnn, vit = (_logits(samples, field) for field in SCORES.values())
     named = dict(cnn=cnn.argmax(1), vit=vit.argmax(1))
     right = {head: names == labels for head, names in named.items()}
     found = dict(**right, agree=named["cnn"] == named["vit"], either=right["cnn"] | right["vit"])
     for name, share in (("sum", 0.5), ("sum_25", 0.25), ("sum_75", 0.75)):
-        logits = share * cnn.log() + (1 - share) * vit.log()
-        found[name] = logits.argmax(1) == labels
+        found[name] = (share * cnn + (1 - share) * vit).argmax(1) == labels
     return {name: 100 * hits.float().mean().item() for name, hits in found.items()}
 
 

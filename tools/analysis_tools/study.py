@@ -235,7 +235,7 @@ def train_all(study: Config, args: argparse.Namespace, out: Path) -> list[str]:
         metric, slot = study.reads.get(name, study.metric), slots.get()
         try:
             seconds = run_cell(config_of(study, chosen[name], seed, folder), args, slot)
-            value = value_of(folder, metric)
+            value = value_of(read_epochs(folder), metric)
         except ValueError as error:
             failures.append(f"{head} {error}")
             say(failures[-1])
@@ -259,7 +259,7 @@ def collect(study: Config, out: Path) -> dict:
             if has_finished(config_of(study, differences, seed, folder)):
                 seconds = load(folder / "finished.json")["seconds"]
                 run = dict(seconds=seconds, epochs=read_epochs(folder))
-                run["value"] = value_of(folder, study.reads.get(name, study.metric))
+                run["value"] = value_of(run["epochs"], study.reads.get(name, study.metric))
                 if name not in study.reads:  # the other head of a single tower is untrained
                     run["heads"] = heads_of(folder)
                 found.setdefault(name, {})[seed] = run
