@@ -232,6 +232,7 @@ def draw(runs: dict, differences: dict, study: Config, out: Path):
             mean = statistics.fmean(run["value"] for run in seeds.values())
             axis.axhline(mean, linestyle="--", color="black", label=f"{cell} (joined, untrained)")
     axis.set_xlabel("epoch")
+    axis.locator_params(axis="x", integer=True)
     axis.set_ylabel(f"{study.metric}: mean over seeds, band: all seeds")
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
