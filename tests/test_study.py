@@ -15,10 +15,12 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from scipy import stats
 
-from robustnet_mm.analysis.study import compare, join, markdown, paired, read_epochs
+from robustnet_mm.analysis.study import compare, join, paired, read_epochs, resampled, right_images
+from robustnet_mm.analysis.study_report import markdown
 from robustnet_mm.datasets import make_digit_scenes
 
 TOOL = str(ROOT / "tools/analysis_tools/study.py")
+SUMS = str(ROOT / "tools/analysis_tools/compare_sums.py")
 STUDY = """
 base = {base!r}
 seeds = [0, 1]
@@ -37,9 +39,9 @@ ensembles = dict(logit_sum=("none", "both"))
 """
 
 
-def start(*args):
+def start(*args, tool=TOOL):
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, TOOL, *map(str, args)]
+    command = [sys.executable, tool, *map(str, args)]
     return subprocess.run(command, env=environment, capture_output=True, text=True)
 
 
@@ -196,6 +198,60 @@ def test_the_interval_is_students_over_the_differences_seed_by_seed():
     assert paired({0: 1.0}, {1: 0.5}) is None
 
 
+def test_weighted_sums_of_heads_are_compared_seed_by_seed(study):
+    _, out, _ = study
+    terms = ("--ours", "both", "--control", "none:cnn", "both:vit:-3")
+    told = start(out, *terms, tool=SUMS)
+    assert told.returncode == 0, told.stderr
+    means = []
+    for seed in (0, 1):
+        none, both = (
+            pickle.loads((out / f"{cell}/seed_{seed}/predictions.pkl").read_bytes())
+            for cell in ("none", "both")
+        )
+        ours = [int(b["pred_score"].argmax()) == int(b["gt_label"]) for b in both]
+        control = [
+            int((n["cnn_score"] * b["vit_score"] ** -3).argmax()) == int(b["gt_label"])
+            for n, b in zip(none, both, strict=True)
+        ]
+        means.append((100 * np.mean(ours), 100 * np.mean(control)))
+    (a, b), (c, d) = means
+    lead = paired({0: a, 1: c}, {0: b, 1: d})
+    interval = f"[{lead['low']:+.2f}, {lead['high']:+.2f}] over 2 seeds"
+    assert f"{(a + c) / 2:.2f} - {(b + d) / 2:.2f} = {lead['mean']:+.2f} {interval}" in told.stdout
+
+    for terms, message in (
+        (("--ours", "both:token", "--control", "none"), "no head 'token', only ['cnn', 'vit', "),
+        (("--ours", "all", "--control", "none"), "fewer than two seeds are finished by all of all"),
+        (("--ours", "both:cnn:x", "--control", "none"), "'both:cnn:x'"),
+    ):
+        refused = start(out, *terms, tool=SUMS)
+        assert refused.returncode and message in refused.stderr
+
+
+def test_the_weights_of_a_sum_decide(tmp_path):
+    scores = dict(cnn_score=[0.9, 0.1], vit_score=[0.2, 0.8], pred_score=[0.7, 0.3])
+    sample = {name: torch.tensor(values) for name, values in scores.items()}
+    sample["gt_label"] = torch.tensor([1])
+    (tmp_path / "predictions.pkl").write_bytes(pickle.dumps([sample]))
+    for weights, right in (((1, 1), False), ((1, 2), True), ((2, 2), False), ((0, 1), True)):
+        assert right_images([tmp_path] * 2, ["cnn", "vit"], weights).tolist() == [right]
+    assert right_images([tmp_path], ["sum"], [1]).tolist() == [False]
+
+
+def test_the_noise_of_seeds_and_that_of_images_are_both_in_the_interval():
+    random, count = np.random.default_rng(1), 400
+    images = np.tile(random.normal(1, 20, count), (5, 1))  # each seed alike
+    seeds = np.tile(random.normal(1, 3, (40, 1)), (1, 10))  # each image alike
+    for differences, error in (
+        (images, images[0].std() / count**0.5),
+        (seeds, seeds[:, 0].std() / 40**0.5),
+    ):
+        low, high = resampled(differences)
+        mean = differences.mean()
+        np.testing.assert_allclose([mean - low, high - mean], 1.96 * error, rtol=0.1)
+
+
 def test_a_table_shows_mean_deviation_and_interval():
     runs = dict(
         a={0: dict(value=50.0), 1: dict(value=52.0)}, b={0: dict(value=40.0), 1: dict(value=44.0)}
@@ -269,4 +325,4 @@ def test_every_cell_of_every_study_is_a_model_of_its_own(path, tmp_path):
         with DefaultScope.overwrite_default_scope(cfg.default_scope):
             MODELS.build(model)
         found.add((name, repr(cfg.to_dict())))
-    assert len({text for _, text in found}) == len(found) >= 4
+    assert len({text for _, text in found}) == len(found) > 4

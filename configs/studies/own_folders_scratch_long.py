@@ -1,4 +1,4 @@
-"""`own_folders_scratch.py` with three times the epochs, gates that learn fast, and the main rows.
+"""`own_folders_scratch.py` with three times the epochs, and the main rows.
 
     DATA_ROOT=data/own python tools/analysis_tools/study.py \
         configs/studies/own_folders_scratch_long.py --processes 2
@@ -9,9 +9,6 @@ Images in `train/NAME/*` and `val/NAME/*`. Results on Imagenette: docs/evidence.
 _base_ = "./own_folders_scratch.py"
 
 common = {"train_cfg.max_epochs": 36, "param_scheduler.1.end": 36}
-_rows = _base_.grid.row
-grid = dict(
-    _delete_=True,
-    row=dict(none=_rows.none, both=_rows.both_gates_fast, cnn=_rows.cnn, vit=_rows.vit),
-)
+_kept = ("none", "both", "both_gates_fast", "cnn", "vit")
+grid = dict(_delete_=True, row={name: _base_.grid.row[name] for name in _kept})
 controls = ["cnn", "logit_sum", "none"]

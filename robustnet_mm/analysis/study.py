@@ -1,4 +1,4 @@
-"""What many trainings say together: paired differences, tables and plots.
+"""What many trainings say together: metrics, joined predictions, paired differences.
 
 `runs` is cell -> seed -> `dict(value=..., epochs=[...])`, as tools/analysis_tools/study.py has it.
 """
@@ -96,14 +96,62 @@ def join(folders: list[Path], metrics: list[str], metric: str) -> float:
     predictions = [load(folder / "predictions.pkl") for folder in folders]
     if "pred_score" not in predictions[0][0]:
         return _join_detections(folders[0], predictions, metric)
-    logits = 0
-    for samples, name in zip(predictions, metrics, strict=True):
-        field = next((SCORES[suffix] for suffix in SCORES if name.endswith(suffix)), "pred_score")
-        logits = logits + _logits(samples, field)
-    labels = _labels(predictions[0])
+    fields = [
+        next((SCORES[suffix] for suffix in SCORES if name.endswith(suffix)), "pred_score")
+        for name in metrics
+    ]
     k = int(metric.split("top")[1].split("_")[0])
-    hits = (logits.topk(k).indices == labels[:, None]).any(1)
+    hits = _right(predictions, fields, [1] * len(fields), k)
     return 100 * hits.float().mean().item()
+
+
+def right_images(folders: list[Path], heads: list[str], weights: list[float]) -> torch.Tensor:
+    """(images,) bool: the weighted sum of the logits of trained classifiers names the class.
+
+    Args:
+        folders: Of the trainings, with their `predictions.pkl`.
+        heads: What to read of each: 'cnn', 'vit', or 'sum' for its own prediction.
+        weights: Of each in the sum.
+
+    Raises:
+        ValueError: A training has no such head.
+    """
+    fields = dict(cnn=SCORES["_cnn"], vit=SCORES["_vit"], sum="pred_score")
+    kept = {folder: load(folder / "predictions.pkl") for folder in dict.fromkeys(folders)}
+    for folder, head in zip(folders, heads, strict=True):
+        known = [name for name, field in fields.items() if field in kept[folder][0]]
+        if head not in known:
+            raise ValueError(f"the training in {folder} has no head {head!r}, only {known}")
+    return _right([kept[folder] for folder in folders], [fields[head] for head in heads], weights)
+
+
+def resampled(differences: np.ndarray, draws: int = 2000, seed: int = 0) -> tuple[float, float]:
+    """The 95 % interval of a mean over seeds and images, both drawn anew with replacement.
+
+    `paired` holds the noise of training alone; a test set is a sample too.
+
+    Args:
+        differences: (seeds, images).
+        draws: Of the bootstrap.
+        seed: Of its random numbers.
+    """
+    random = np.random.default_rng(seed)
+    count, images = differences.shape
+    means = []
+    for _ in range(draws):
+        drawn = differences[random.integers(count, size=count)].mean(0)
+        means.append(drawn[random.integers(images, size=images)].mean())
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _right(
+    predictions: list[list[dict]], fields: list[str], weights: list[float], k: int = 1
+) -> torch.Tensor:
+    """(images,) bool: the class is among the first `k` of the weighted sum of logits."""
+    terms = zip(predictions, fields, weights, strict=True)
+    logits = sum(weight * _logits(samples, field) for samples, field, weight in terms)
+    return (logits.topk(k).indices == _labels(predictions[0])[:, None]).any(1)
 
 
 def _labels(samples: list[dict]) -> torch.Tensor:
@@ -165,101 +213,3 @@ def _join_detections(folder: Path, predictions: list, metric: str) -> float:
     evaluator.dataset_meta = DATASETS.build(dataset).metainfo
     # the host measures nothing where nothing at all was detected
     return evaluator.offline_evaluate(joined).get(metric, 0.0)
-
-
-def markdown(runs: dict, differences: dict, study: Config) -> str:
-    """Mean, standard deviation and differences, a row for each cell."""
-    controls = list(differences)
-    head = ["cell", "seeds", study.metric, *(f"minus {control} (95 %)" for control in controls)]
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    digits = 2 if max(run["value"] for seeds in runs.values() for run in seeds.values()) > 1 else 4
-    for cell, seeds in runs.items():
-        values = [run["value"] for run in seeds.values()]
-        shown = f"{statistics.fmean(values):.{digits}f}"
-        if len(values) > 1:
-            shown += f" ± {statistics.stdev(values):.{digits}f}"
-        cells = [cell, str(len(values)), shown]
-        cells += [_interval(differences[control].get(cell), digits) for control in controls]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
-def heads_markdown(runs: dict) -> str:
-    """Mean over the seeds of `heads_of`, a row for each cell whose runs have it as `heads`."""
-    found = {
-        cell: [run["heads"] for run in seeds.values() if run.get("heads")]
-        for cell, seeds in runs.items()
-    }
-    found = {cell: heads for cell, heads in found.items() if heads}
-    if not found:
-        return ""
-    names = list(next(iter(found.values()))[0])
-    lines = [f"| cell | seeds | {' | '.join(names)} |", "|---" * (len(names) + 2) + "|"]
-    for cell, heads in found.items():
-        means = (f"{statistics.fmean(one[name] for one in heads):.2f}" for name in names)
-        lines.append(f"| {cell} | {len(heads)} | {' | '.join(means)} |")
-    return "\n".join(
-        ["", "What the heads know (`heads_of`), in percent of the images:", "", *lines, ""]
-    )
-
-
-def _interval(difference: dict | None, digits: int) -> str:
-    if difference is None:
-        return ""
-    mean = f"{difference['mean']:+.{digits}f}"
-    if difference["low"] is None:
-        return mean
-    return f"{mean} [{difference['low']:+.{digits}f}, {difference['high']:+.{digits}f}]"
-
-
-def draw(runs: dict, differences: dict, study: Config, out: Path):
-    """curves.png: mean over the seeds after each epoch; differences.png: the intervals."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axis = pyplot.subplots(figsize=(8, 5))
-    for cell, seeds in runs.items():
-        name = study.reads.get(cell, study.metric)
-        curves = [[epoch[name] for epoch in run["epochs"]] for run in seeds.values()]
-        if curves[0]:
-            epochs = [epoch["epoch"] for epoch in next(iter(seeds.values()))["epochs"]]
-            (line,) = axis.plot(epochs, np.mean(curves, 0), marker="o", markersize=3, label=cell)
-            band = np.min(curves, 0), np.max(curves, 0)
-            axis.fill_between(epochs, *band, alpha=0.15, color=line.get_color())
-        else:
-            mean = statistics.fmean(run["value"] for run in seeds.values())
-            axis.axhline(mean, linestyle="--", color="black", label=f"{cell} (joined, untrained)")
-    axis.set_xlabel("epoch")
-    axis.locator_params(axis="x", integer=True)
-    axis.set_ylabel(f"{study.metric}: mean over seeds, band: all seeds")
-    axis.grid(alpha=0.3)
-    axis.legend(fontsize=8)
-    _save(figure, out / "curves.png")
-    if not differences:
-        return
-    rows = max(len(found) for found in differences.values())
-    size = (8, len(differences) * (1 + 0.28 * rows))
-    figure, axes = pyplot.subplots(len(differences), figsize=size, squeeze=False, sharex=True)
-    for axis, (control, found) in zip(axes[:, 0], differences.items(), strict=True):
-        for y, difference in enumerate(found.values()):
-            ends = [difference["low"], difference["high"]]
-            if None not in ends:
-                axis.plot(ends, [y, y], color="tab:blue", linewidth=2)
-            axis.plot(difference["mean"], y, "o", color="tab:blue")
-        axis.set_yticks(range(len(found)), list(found))
-        axis.set_ylim(len(found) - 0.5, -0.5)
-        axis.axvline(0, color="black", linewidth=0.8)
-        axis.grid(alpha=0.3, axis="x")
-        axis.set_title(f"minus {control}", fontsize=10)
-    axes[-1, 0].set_xlabel(f"difference in {study.metric}, with its 95 % interval over seeds")
-    _save(figure, out / "differences.png")
-
-
-def _save(figure, path: Path):
-    from matplotlib import pyplot
-
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
-    pyplot.close(figure)

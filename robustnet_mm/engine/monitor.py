@@ -147,7 +147,7 @@ def draw(history: list[dict], folder: Path):
 
     epochs = [record["epoch"] for record in history]
     names = [n for n in history[-1]["metrics"] if "top1" in n or n.endswith("_mAP")]
-    figure, axis = pyplot.subplots(figsize=(6, 4))
+    figure, axis = pyplot.subplots(figsize=(6, 4), layout="constrained")
     for name in names:
         axis.plot(epochs, [r["metrics"].get(name) for r in history], marker="o", label=name)
     _by_epoch(axis)
@@ -156,18 +156,19 @@ def draw(history: list[dict], folder: Path):
 
     whats = [w for w in ("gate", "weight", "share") if w in _any(history[-1])]
     titles = dict(gate="mean |gate|", weight="norm of weights", share="share of what it adds to")
-    figure, axes = pyplot.subplots(len(whats), 2, figsize=(11, 3.2 * len(whats)), squeeze=False)
+    size = dict(figsize=(11, 3.2 * len(whats) + 0.4), layout="constrained")
+    figure, axes = pyplot.subplots(len(whats), 2, squeeze=False, **size)
+    lines = {}  # one legend for all panels
     for row, what in zip(axes, whats, strict=True):
         for axis, side in zip(row, SIDES, strict=True):
             chosen = [n for n in history[-1]["exchanges"] if n.endswith(side)]
             for name, colour in zip(chosen, _colours(len(chosen)), strict=True):
                 values = [r["exchanges"][name][what] for r in history]
-                label = f"exchange {name.split('_')[0]}"
-                axis.plot(epochs, values, color=colour, marker=".", label=label)
+                line = axis.plot(epochs, values, color=colour, marker=".")
+                lines[f"exchange {name.split('_')[0]}"] = line[0]
             axis.set_title(f"{side}: {titles[what]}", fontsize=10)
             _by_epoch(axis)
-            if chosen:
-                axis.legend(fontsize=6, ncols=2)
+    figure.legend(lines.values(), lines, loc="outside upper center", ncols=8, fontsize=8)
     _save(figure, folder / "exchanges.png")
     for what in ("gate", "weight"):
         if what in whats:
@@ -182,7 +183,7 @@ def _draw_histograms(history: list[dict], what: str, path: Path):
     columns = min(4, len(names))
     rows = -(-len(names) // columns)
     figure, axes = pyplot.subplots(
-        rows, columns, figsize=(3.2 * columns, 2.4 * rows), squeeze=False
+        rows, columns, figsize=(3.2 * columns, 2.4 * rows), squeeze=False, layout="constrained"
     )
     for axis in axes.flat[len(names) :]:
         axis.axis("off")
@@ -218,6 +219,5 @@ def _colours(count: int):
 def _save(figure, path: Path):
     from matplotlib import pyplot
 
-    figure.tight_layout()
     figure.savefig(path, dpi=100)
     pyplot.close(figure)

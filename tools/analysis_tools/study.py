@@ -40,16 +40,8 @@ from mmengine.config import Config
 from mmengine.fileio import dump, load
 from mmengine.logging import MMLogger
 
-from robustnet_mm.analysis.study import (
-    compare,
-    draw,
-    heads_markdown,
-    heads_of,
-    join,
-    markdown,
-    read_epochs,
-    value_of,
-)
+from robustnet_mm.analysis.study import compare, heads_of, join, read_epochs, value_of
+from robustnet_mm.analysis.study_report import draw, heads_markdown, markdown
 from robustnet_mm.processes import die_with_parent
 
 TRAIN = Path(__file__).resolve().parents[1] / "train.py"
