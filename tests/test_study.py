@@ -224,6 +224,7 @@ def test_weighted_sums_of_heads_are_compared_seed_by_seed(study):
         (("--ours", "both:token", "--control", "none"), "no head 'token', only ['cnn', 'vit', "),
         (("--ours", "all", "--control", "none"), "fewer than two seeds are finished by all of all"),
         (("--ours", "both:cnn:x", "--control", "none"), "'both:cnn:x'"),
+        (("--ours", "both", "--control", "none", "--seeds", "0", "7"), "seeds [7] are not"),
     ):
         refused = start(out, *terms, tool=SUMS)
         assert refused.returncode and message in refused.stderr

@@ -52,9 +52,11 @@ def right_answers(study: Path, terms: list[tuple], seeds: list[int]) -> np.ndarr
 def main():
     args = parse_args()
     cells = [cell for cell, *_ in args.ours + args.control]
-    seeds = args.seeds or finished_seeds(args.study, cells)
+    names, finished = ", ".join(cells), finished_seeds(args.study, cells)
+    seeds = args.seeds or finished
+    if missing := sorted(set(seeds) - set(finished)):
+        raise SystemExit(f"seeds {missing} are not finished by all of {names}, only {finished}")
     if len(seeds) < 2:
-        names = ", ".join(cells)
         raise SystemExit(f"fewer than two seeds are finished by all of {names}: run the study")
     ours, control = (right_answers(args.study, side, seeds) for side in (args.ours, args.control))
     lead = paired(*(dict(zip(seeds, side.mean(1), strict=True)) for side in (ours, control)))
