@@ -51,5 +51,6 @@ common = {
         ),
     ],
 }
-_rows = {k: v for k, v in _base_.grid.row.items() if k != "both_gates_fast"}
-grid = dict(_delete_=True, row=_rows)
+_rows = {name: row for name, row in _base_.grid.row.items() if name != "both_gates_fast"}
+_fast = {"optim_wrapper.paramwise_cfg.fius": dict(lr_mult=10.0)}  # at 1, gates end below 0.01
+grid = dict(_delete_=True, row=dict(**_rows, both_fius_fast=_fast))

@@ -1,4 +1,4 @@
-"""`own_folders_scratch.py` with RobustNet tiny and 8 epochs: does a wider network change it?
+"""`own_folders_scratch.py` with RobustNet tiny and 6 epochs: does a wider network change it?
 
     DATA_ROOT=data/own python tools/analysis_tools/study.py \
         configs/studies/own_folders_scratch_tiny.py --processes 2
@@ -12,8 +12,8 @@ seeds = [0, 1, 2]
 common = {
     "model.backbone": dict(arch="tiny-patch16", weave="paper"),  # the rest is inherited
     "model.head.vit.in_channels": 192,
-    "train_cfg.max_epochs": 8,
-    "param_scheduler.1.end": 8,
+    "train_cfg.max_epochs": 6,
+    "param_scheduler.1.end": 6,
 }
 _rows = _base_.grid.row
 grid = dict(
