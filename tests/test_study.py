@@ -15,7 +15,15 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from scipy import stats
 
-from robustnet_mm.analysis.study import compare, join, paired, read_epochs, resampled, right_images
+from robustnet_mm.analysis.study import (
+    compare,
+    join,
+    paired,
+    read_epochs,
+    resampled,
+    right_images,
+    score_of_draws,
+)
 from robustnet_mm.analysis.study_report import markdown
 from robustnet_mm.datasets import make_digit_scenes
 
@@ -230,26 +238,25 @@ def test_weighted_sums_of_heads_are_compared_seed_by_seed(study):
         assert refused.returncode and message in refused.stderr
 
 
-def test_the_weights_of_a_sum_decide(tmp_path):
+def test_the_weights_of_a_sum_decide():
     scores = dict(cnn_score=[0.9, 0.1], vit_score=[0.2, 0.8], pred_score=[0.7, 0.3])
     sample = {name: torch.tensor(values) for name, values in scores.items()}
     sample["gt_label"] = torch.tensor([1])
-    (tmp_path / "predictions.pkl").write_bytes(pickle.dumps([sample]))
     for weights, right in (((1, 1), False), ((1, 2), True), ((2, 2), False), ((0, 1), True)):
-        assert right_images([tmp_path] * 2, ["cnn", "vit"], weights).tolist() == [right]
-    assert right_images([tmp_path], ["sum"], [1]).tolist() == [False]
+        assert right_images([[sample]] * 2, ["cnn", "vit"], weights).tolist() == [right]
+    assert right_images([[sample]], ["sum"], [1]).tolist() == [False]
 
 
 def test_the_noise_of_seeds_and_that_of_images_are_both_in_the_interval():
     random, count = np.random.default_rng(1), 400
     images = np.tile(random.normal(1, 20, count), (5, 1))  # each seed alike
     seeds = np.tile(random.normal(1, 3, (40, 1)), (1, 10))  # each image alike
-    for differences, error in (
+    for rows, error in (
         (images, images[0].std() / count**0.5),
         (seeds, seeds[:, 0].std() / 40**0.5),
     ):
-        low, high = resampled(differences)
-        mean = differences.mean()
+        low, high = resampled(lambda k, drawn, of=rows: of[k, drawn].mean(), *rows.shape)
+        mean = rows.mean()
         np.testing.assert_allclose([mean - low, high - mean], 1.96 * error, rtol=0.1)
 
 
@@ -276,40 +283,76 @@ def test_an_interrupted_training_counts_each_epoch_once(tmp_path):
     ]
 
 
-def test_two_detectors_are_united_and_what_both_see_counts_once(tmp_path):
-    data = make_digit_scenes(tmp_path / "data", scenes=(2, 1), crops=(10, 10))
-    annotations = data / "annotations/instances_val.json"
-    content = json.loads(annotations.read_text())
-    image = content["images"][0]["id"]
-    truth = [a for a in content["annotations"] if a["image_id"] == image]
-    half = len(truth) // 2
-    assert half > 0
-    for name, seen in (("one", truth[: half + 1]), ("two", truth[half:])):
-        boxes = torch.tensor([a["bbox"] for a in seen])
-        boxes[:, 2:] += boxes[:, :2]
-        labels = torch.tensor([a["category_id"] for a in seen])
-        ids = sorted(c["id"] for c in content["categories"])
-        labels = torch.tensor([ids.index(label) for label in labels.tolist()])
-        instances = dict(bboxes=boxes, scores=torch.full((len(seen),), 0.9), labels=labels)
-        folder = tmp_path / name
-        folder.mkdir()
-        sample = dict(img_id=image, ori_shape=(192, 192), pred_instances=instances)
-        (folder / "predictions.pkl").write_bytes(pickle.dumps([sample]))
-        cfg = Config.fromfile(
-            ROOT / "configs/digit_scenes/mask-rcnn_robustnet-nano_digit-scenes.py"
-        )
-        cfg.val_evaluator = [dict(type="CocoMetric", ann_file=str(annotations), metric="bbox")]
+@pytest.fixture
+def detections(tmp_path):
+    """(annotations by image id, a function that keeps detections as a training does)."""
+    data = make_digit_scenes(tmp_path / "data", scenes=(2, 3), crops=(10, 10))
+    file = data / "annotations/instances_val.json"
+    content = json.loads(file.read_text())
+    ids = sorted(c["id"] for c in content["categories"])
+    truth = {image["id"]: [] for image in content["images"]}
+    for annotation in content["annotations"]:
+        truth[annotation["image_id"]].append(annotation)
+    cfg = Config.fromfile(ROOT / "configs/digit_scenes/mask-rcnn_robustnet-nano_digit-scenes.py")
+    cfg.val_evaluator = [dict(type="CocoMetric", ann_file=str(file), metric="bbox")]
+
+    def keep(name, seen):
+        samples = []
+        for image, annotations in seen.items():
+            boxes = torch.tensor([a["bbox"] for a in annotations]).reshape(-1, 4)
+            boxes[:, 2:] += boxes[:, :2]
+            labels = [ids.index(a["category_id"]) for a in annotations]
+            instances = dict(
+                bboxes=boxes,
+                scores=torch.full((len(boxes),), 0.9),
+                labels=torch.tensor(labels, dtype=torch.long),
+            )
+            samples.append(dict(img_id=image, ori_shape=(192, 192), pred_instances=instances))
+        folder = tmp_path / name / "seed_0"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "predictions.pkl").write_bytes(pickle.dumps(samples))
         cfg.dump(folder / "cell.py")
-    found = join([tmp_path / "one", tmp_path / "two"], [""] * 2, "coco/bbox_mAP")
-    alone = join([tmp_path / "one"], [""], "coco/bbox_mAP")
+        return folder
+
+    return truth, keep
+
+
+def test_two_detectors_are_united_and_what_both_see_counts_once(detections):
+    truth, keep = detections
+    half = {image: len(annotations) // 2 for image, annotations in truth.items()}
+    one = keep("one", {image: truth[image][: n + 1] for image, n in half.items()})
+    two = keep("two", {image: truth[image][n:] for image, n in half.items()})
+    found = join([one, two], [""] * 2, "coco/bbox_mAP")
+    alone = join([one], [""], "coco/bbox_mAP")
     assert alone < found == pytest.approx(1.0, abs=0.02)
-    for name in ("one", "two"):  # an image in which neither sees anything
-        none = dict(
-            bboxes=torch.zeros(0, 4), scores=torch.zeros(0), labels=torch.zeros(0, dtype=torch.long)
-        )
-        sample["pred_instances"] = none
-        (tmp_path / name / "predictions.pkl").write_bytes(pickle.dumps([sample]))
-    assert join([tmp_path / "one", tmp_path / "two"], [""] * 2, "coco/bbox_mAP") == 0
+    for name in ("one", "two"):  # images in which neither sees anything
+        keep(name, {image: [] for image in truth})
+    assert join([one, two], [""] * 2, "coco/bbox_mAP") == 0
+
+
+def test_the_precision_of_drawn_images_is_the_hosts_over_those_images(detections):
+    truth, keep = detections
+    first, *others = sorted(truth)
+    metric, heads = "coco/bbox_mAP_50", (["sum"], [1])
+    seen = {first: truth[first]} | {image: truth[image][::2] for image in others}
+    folder = keep("one", dict(reversed(seen.items())))  # in another order than that of the ids
+    images, score = score_of_draws([folder], *heads, metric)
+    assert images == 3
+    whole = join([folder], [""], metric)  # rounded by the host
+    assert score(np.arange(3)) == pytest.approx(whole, abs=6e-4) and score([1, 2]) < 1
+    assert score([0]) == pytest.approx(1) == score([0, 0, 0])  # the one image in which all is found
+    assert score([0, 1]) > score([0, 1, 1])
+    blind = keep("two", dict.fromkeys(reversed(seen), []))
+    assert score_of_draws([blind], *heads, metric)[1](np.arange(3)) == 0
+    both = score_of_draws([folder, blind], ["sum"] * 2, [1] * 2, metric)[1]
+    assert both(np.arange(3)) == score(np.arange(3))
+    for change, message in (
+        (dict(metric="coco/segm_mAP"), "coco/bbox_mAP_75, got 'coco/segm_mAP'"),
+        (dict(heads=["cnn"]), "no heads and no weights, got \\['cnn'\\]"),
+    ):
+        arguments = dict(heads=["sum"], weights=[1], metric=metric) | change
+        with pytest.raises(ValueError, match=message):
+            score_of_draws([folder], **arguments)
 
 
 @pytest.mark.parametrize(

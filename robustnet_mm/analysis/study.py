@@ -5,15 +5,15 @@
 
 import json
 import statistics
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from mmengine.config import Config
-from mmengine.evaluator import Evaluator
 from mmengine.fileio import load
-from mmengine.registry import DATASETS, init_default_scope
 from scipy.stats import t as student
+
+from robustnet_mm.analysis.precision import precision, precision_of_draws, united
 
 SCORES = {"_cnn": "cnn_score", "_vit": "vit_score"}  # suffix of a metric -> what it reads
 
@@ -90,12 +90,12 @@ def join(folders: list[Path], metrics: list[str], metric: str) -> float:
     """`metric` of the joined predictions of trainings, which lie in their `predictions.pkl`.
 
     Of classifiers, the logits are summed: those of the tower that each of `metrics` names (their
-    log-probabilities, which differ by a constant per image). Of detectors, the detections of an
-    image are united by NMS at IoU 0.5, at most 100 an image.
+    log-probabilities, which differ by a constant per image). Of detectors, the detections are
+    `united`.
     """
     predictions = [load(folder / "predictions.pkl") for folder in folders]
     if "pred_score" not in predictions[0][0]:
-        return _join_detections(folders[0], predictions, metric)
+        return precision(folders[0], united(predictions), metric)
     fields = [
         next((SCORES[suffix] for suffix in SCORES if name.endswith(suffix)), "pred_score")
         for name in metrics
@@ -105,42 +105,80 @@ def join(folders: list[Path], metrics: list[str], metric: str) -> float:
     return 100 * hits.float().mean().item()
 
 
-def right_images(folders: list[Path], heads: list[str], weights: list[float]) -> torch.Tensor:
+def right_images(
+    predictions: list[list[dict]], heads: list[str], weights: list[float]
+) -> torch.Tensor:
     """(images,) bool: the weighted sum of the logits of trained classifiers names the class.
 
     Args:
-        folders: Of the trainings, with their `predictions.pkl`.
+        predictions: Of each, the kept ones.
         heads: What to read of each: 'cnn', 'vit', or 'sum' for its own prediction.
         weights: Of each in the sum.
 
     Raises:
-        ValueError: A training has no such head.
+        ValueError: A classifier has no such head.
     """
     fields = dict(cnn=SCORES["_cnn"], vit=SCORES["_vit"], sum="pred_score")
-    kept = {folder: load(folder / "predictions.pkl") for folder in dict.fromkeys(folders)}
-    for folder, head in zip(folders, heads, strict=True):
-        known = [name for name, field in fields.items() if field in kept[folder][0]]
+    for number, (samples, head) in enumerate(zip(predictions, heads, strict=True), 1):
+        known = [name for name, field in fields.items() if field in samples[0]]
         if head not in known:
-            raise ValueError(f"the training in {folder} has no head {head!r}, only {known}")
-    return _right([kept[folder] for folder in folders], [fields[head] for head in heads], weights)
+            raise ValueError(f"term {number} of the sum has no head {head!r}, only {known}")
+    return _right(predictions, [fields[head] for head in heads], weights)
 
 
-def resampled(differences: np.ndarray, draws: int = 2000, seed: int = 0) -> tuple[float, float]:
+def score_of_draws(
+    folders: list[Path], heads: list[str], weights: list[float], metric: str
+) -> tuple[int, Callable[[np.ndarray], float]]:
+    """The number of test images, and a function from the numbers of drawn ones to their score.
+
+    The score of classifiers is the percentage of `right_images`, that of detectors the
+    `precision_of_draws` of their `united` detections.
+
+    Args:
+        folders: Of the trainings, with their `predictions.pkl`.
+        heads: See `right_images`; 'sum' of detectors.
+        weights: Likewise; 1 of detectors.
+        metric: Of the study.
+
+    Raises:
+        ValueError: Heads or weights for detectors, which have none.
+    """
+    kept = {folder: load(folder / "predictions.pkl") for folder in dict.fromkeys(folders)}
+    predictions = [kept[folder] for folder in folders]
+    if "pred_score" in predictions[0][0]:
+        right = 100 * right_images(predictions, heads, weights).double().numpy()
+        return len(right), lambda drawn: right[drawn].mean()
+    if set(heads) != {"sum"} or set(weights) != {1}:
+        raise ValueError(f"detections have no heads and no weights, got {heads} and {weights}")
+    samples = predictions[0] if len(predictions) == 1 else united(predictions)
+    return len(samples), precision_of_draws(folders[0], samples, metric)
+
+
+def resampled(
+    difference: Callable[[int, np.ndarray], float],
+    seeds: int,
+    images: int,
+    draws: int = 2000,
+    seed: int = 0,
+) -> tuple[float, float]:
     """The 95 % interval of a mean over seeds and images, both drawn anew with replacement.
 
     `paired` holds the noise of training alone; a test set is a sample too.
 
     Args:
-        differences: (seeds, images).
+        difference: What one training is ahead by on drawn images: the number of the training and
+            those of the images -> difference.
+        seeds: How many trainings there are.
+        images: How many test images.
         draws: Of the bootstrap.
         seed: Of its random numbers.
     """
     random = np.random.default_rng(seed)
-    count, images = differences.shape
     means = []
     for _ in range(draws):
-        drawn = differences[random.integers(count, size=count)].mean(0)
-        means.append(drawn[random.integers(images, size=images)].mean())
+        picked = random.integers(seeds, size=seeds)
+        drawn = random.integers(images, size=images)
+        means.append(statistics.fmean(difference(number, drawn) for number in picked))
     low, high = np.percentile(means, [2.5, 97.5])
     return float(low), float(high)
 
@@ -182,34 +220,3 @@ def heads_of(folder: Path) -> dict[str, float] | None:
     for name, share in (("sum", 0.5), ("sum_25", 0.25), ("sum_75", 0.75)):
         found[name] = (share * cnn + (1 - share) * vit).argmax(1) == labels
     return {name: 100 * hits.float().mean().item() for name, hits in found.items()}
-
-
-def _join_detections(folder: Path, predictions: list, metric: str) -> float:
-    from mmcv.ops import batched_nms
-
-    cfg = Config.fromfile(folder / "cell.py")
-    init_default_scope(cfg.default_scope)
-    joined = []
-    for samples in zip(*predictions, strict=True):
-        if len({sample["img_id"] for sample in samples}) > 1:
-            raise ValueError(f"predictions of {folder} and of its partner are of other images")
-        parts = [sample["pred_instances"] for sample in samples]
-        every = {
-            name: torch.cat([part[name] for part in parts])
-            for name in ("bboxes", "scores", "labels")
-        }
-        nms = dict(type="nms", iou_threshold=0.5)
-        keep = torch.zeros(0, dtype=torch.long)
-        if len(every["scores"]):  # or batched_nms fails
-            _, keep = batched_nms(every["bboxes"], every["scores"], every["labels"], nms)
-        keep = keep[:100]
-        instances = {name: values[keep] for name, values in every.items()}
-        if "masks" in parts[0]:
-            masks = [mask for part in parts for mask in part["masks"]]
-            instances["masks"] = [masks[index] for index in keep.tolist()]
-        joined.append({**samples[0], "pred_instances": instances})
-    evaluator = Evaluator([entry for entry in cfg.val_evaluator if "out_file_path" not in entry])
-    dataset = {**cfg.val_dataloader.dataset, "lazy_init": True}  # for the names of its classes
-    evaluator.dataset_meta = DATASETS.build(dataset).metainfo
-    # the host measures nothing where nothing at all was detected
-    return evaluator.offline_evaluate(joined).get(metric, 0.0)

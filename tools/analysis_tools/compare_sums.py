@@ -4,17 +4,18 @@
         --ours both --control cnn:cnn:1 vit:vit:3
 
 A sum is a list of CELL[:HEAD[:WEIGHT]]. HEAD is cnn, vit, or sum (default): the cell's own
-prediction. Prints both means and their difference, paired by seed, with Student's 95 % interval
-over the seeds, and one that holds the noise of the test images too: seeds and images drawn anew.
+prediction. Of detectors, whose detections are united by NMS, it is a list of CELL. Prints both
+means and their difference, paired by seed, with Student's 95 % interval over the seeds, and one
+that holds the noise of the test images too: seeds and images drawn anew.
 """
 
 import argparse
+import statistics
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from robustnet_mm.analysis.study import paired, resampled, right_images
+from robustnet_mm.analysis.study import paired, resampled, score_of_draws
 
 
 def term(text: str) -> tuple[str, str, float]:
@@ -31,6 +32,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--ours", **terms)
     parser.add_argument("--control", **terms)
     parser.add_argument("--seeds", type=int, nargs="+", help="default: all that are finished")
+    parser.add_argument("--metric", default="coco/bbox_mAP", help="of detectors; or with _50, _75")
     return parser.parse_args()
 
 
@@ -41,12 +43,11 @@ def finished_seeds(study: Path, cells: list[str]) -> list[int]:
     return sorted(set.intersection(*seeds))
 
 
-def right_answers(study: Path, terms: list[tuple], seeds: list[int]) -> np.ndarray:
-    """(seeds, images): 100 where the sum of the terms names the class, else 0."""
+def scores(study: Path, terms: list[tuple], seeds: list[int], metric: str) -> list[tuple]:
+    """For each seed the number of images, and the score of the joined terms on drawn ones."""
     cells, heads, weights = zip(*terms, strict=True)
     folders = [[study / cell / f"seed_{seed}" for cell in cells] for seed in seeds]
-    right = [right_images(of_seed, heads, weights) for of_seed in folders]
-    return 100 * torch.stack(right).double().numpy()
+    return [score_of_draws(of_seed, heads, weights, metric) for of_seed in folders]
 
 
 def main():
@@ -58,13 +59,18 @@ def main():
         raise SystemExit(f"seeds {missing} are not finished by all of {names}, only {finished}")
     if len(seeds) < 2:
         raise SystemExit(f"fewer than two seeds are finished by all of {names}: run the study")
-    ours, control = (right_answers(args.study, side, seeds) for side in (args.ours, args.control))
-    lead = paired(*(dict(zip(seeds, side.mean(1), strict=True)) for side in (ours, control)))
-    low, high = resampled(ours - control)
+    sides = [scores(args.study, terms, seeds, args.metric) for terms in (args.ours, args.control)]
+    images = sides[0][0][0]
+    ours, control = ([score for _, score in side] for side in sides)
+    values = [[score(np.arange(images)) for score in side] for side in (ours, control)]
+    lead = paired(*(dict(zip(seeds, side, strict=True)) for side in values))
+    low, high = resampled(lambda k, drawn: ours[k](drawn) - control[k](drawn), len(seeds), images)
+    style = ".2f" if max(map(max, values)) > 1 else ".3f"  # percent, or a precision
+    first, second = (f"{statistics.fmean(side):{style}}" for side in values)
+    mean, *ends = (f"{lead[name]:+{style}}" for name in ("mean", "low", "high"))
     print(
-        f"{ours.mean():.2f} - {control.mean():.2f} = {lead['mean']:+.2f} "
-        f"[{lead['low']:+.2f}, {lead['high']:+.2f}] over {len(seeds)} seeds, "
-        f"[{low:+.2f}, {high:+.2f}] over these and {ours.shape[1]} images"
+        f"{first} - {second} = {mean} [{', '.join(ends)}] over {len(seeds)} seeds, "
+        f"[{low:+{style}}, {high:+{style}}] over these and {images} images"
     )
 
 
