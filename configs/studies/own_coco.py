@@ -15,7 +15,8 @@ seeds = [0, 1, 2, 3, 4]
 metric = "coco/bbox_mAP_50"
 _loader = dict(num_workers=0, persistent_workers=False)
 _scale = (320, 200)
-_classes = ("person", "bottle", "car", "chair", "book", "cup", "bowl", "dining table")
+# in the order of the file, which is that of the labels
+_classes = ("person", "car", "bottle", "cup", "bowl", "chair", "dining table", "book")
 _narrow = dict(in_channels=64)  # as the FPN of all rows
 _towers = dict(type="robustnet_mm.RobustNet", cnn=_base_._cnn, vit=_base_._vit, weave="even")
 common = {
