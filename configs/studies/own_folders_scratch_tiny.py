@@ -3,7 +3,7 @@
     DATA_ROOT=data/own python tools/analysis_tools/study.py \
         configs/studies/own_folders_scratch_tiny.py --processes 2
 
-Images in `train/NAME/*` and `val/NAME/*`. Not run by this project yet: docs/evidence.md.
+Images in `train/NAME/*` and `val/NAME/*`. Results on Imagenette: docs/evidence.md.
 """
 
 _base_ = "./own_folders_scratch.py"
