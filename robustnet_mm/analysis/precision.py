@@ -111,18 +111,14 @@ def _evaluated(folder: Path, samples: list[dict], thresholds: np.ndarray):
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(file)
         classes = truth.getCatIds(catNms=list(_metainfo(cfg)["classes"]))
-        detected = COCO()
-        detected.dataset = dict(images=truth.dataset["images"], categories=[], annotations=[])
+        found = []
         for sample in samples:
             instances = sample["pred_instances"]
             parts = (instances[name].tolist() for name in ("bboxes", "scores", "labels"))
             for (left, top, right, bottom), score, label in zip(*parts, strict=True):
-                box = dict(bbox=[left, top, right - left, bottom - top], iscrowd=0)
-                box.update(image_id=sample["img_id"], category_id=classes[label], score=score)
-                box.update(area=box["bbox"][2] * box["bbox"][3])
-                box.update(id=len(detected.dataset["annotations"]) + 1)
-                detected.dataset["annotations"].append(box)
-        detected.createIndex()
+                box = dict(bbox=[left, top, right - left, bottom - top], score=score)
+                found.append(dict(**box, image_id=sample["img_id"], category_id=classes[label]))
+        detected = truth.loadRes(found) if found else COCO()  # it takes no empty list
         evaluated = COCOeval(truth, detected, "bbox")
         params = evaluated.params
         params.imgIds, params.catIds = [sample["img_id"] for sample in samples], classes

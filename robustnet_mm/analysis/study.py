@@ -5,6 +5,7 @@
 
 import json
 import statistics
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -178,7 +179,8 @@ def resampled(
     for _ in range(draws):
         picked = random.integers(seeds, size=seeds)
         drawn = random.integers(images, size=images)
-        means.append(statistics.fmean(difference(number, drawn) for number in picked))
+        counts = Counter(picked.tolist())  # each is asked once, however often it is picked
+        means.append(sum(n * difference(number, drawn) for number, n in counts.items()) / seeds)
     low, high = np.percentile(means, [2.5, 97.5])
     return float(low), float(high)
 
