@@ -10,11 +10,11 @@ help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /make \1 \t/p' $(firstword $(MAKEFILE_LIST))
 	@echo 'settings: PYTHON=python3.11  VENV=.venv  ARGS="-k name" (test)  COMPARE=1 (demo)'
 
-install: ## make .venv with the pinned stack (once; again only when the pins change)
-	@command -v "$(PYTHON)" >/dev/null || { echo "install: PYTHON must be a Python 3.10 to 3.12, got '$(PYTHON)', which is not on the PATH; install one, then: make install PYTHON=python3.11"; exit 1; }
+install: ## make .venv with the pinned packages (again only when the pins change)
+	@command -v "$(PYTHON)" >/dev/null || { echo "install: PYTHON must be a Python 3.10 to 3.13, got '$(PYTHON)', which is not on the PATH; install one, then: make install PYTHON=python3.11"; exit 1; }
 	@"$(PYTHON)" tools/install.py --venv "$(VENV)"
 
-check: ## verify the installed stack: real ops, imports, no upstream mm* beside the forks
+check: ## verify the installed packages, and say which operators mmcv uses
 	@test -x "$(BIN)/python" || { echo "check: there is no $(BIN)/python yet; run make install"; exit 1; }
 	@"$(BIN)/python" tools/install.py --check
 
@@ -36,4 +36,4 @@ clean: ## remove build products and caches of this checkout
 	@rm -rf build dist *.egg-info .pytest_cache .ruff_cache
 	@find . -path "./$(VENV)" -prune -o -path ./.git -prune -o -name __pycache__ -type d -exec rm -rf {} +
 	@echo "removed: build, dist, *.egg-info, __pycache__, caches of pytest and ruff"
-	@echo "kept: $(VENV), data, work_dirs, the mmcv wheel in $${XDG_CACHE_HOME:-~/.cache}/robustnet_mm (remove them by hand)"
+	@echo "kept: $(VENV), data, work_dirs (remove them by hand)"

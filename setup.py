@@ -52,7 +52,7 @@ setup(
     author="The robustnet_mm authors",
     license="Apache-2.0",
     license_files=["LICENSE"],
-    python_requires=">=3.10,<3.13",
+    python_requires=">=3.10,<3.14",
     packages=find_packages(include=["robustnet_mm", "robustnet_mm.*"]),
     cmdclass={"build_py": BuildWithMim},
     # mmengine, mmcv and the hosts are not named: upstream's distributions and the maintained

@@ -1,45 +1,58 @@
 #!/usr/bin/env python3
-"""Make a virtual environment with the pinned stack, mmcv's compiled ops included, and verify it.
+"""Make a virtual environment with the pinned packages and this one, and verify it.
 
     python3 tools/install.py [--venv .venv]        install; returns at once where it is up to date
     .venv/bin/python tools/install.py --check      verify the environment that runs this
 
-Settings from the environment: MMCV_FIND_LINKS (folder or URL with prebuilt mmcv wheels), FORCE_CUDA
-(1: CUDA ops though no GPU is seen, 0: CPU ops on a GPU machine), CUDA_HOME, TORCH_CUDA_ARCH_LIST,
-CXX, MAX_JOBS, XDG_CACHE_HOME and TMPDIR.
+Standard library only; plain annotations, so that an old Python reaches the message about itself.
 """
 
 import argparse
+import fcntl
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from importlib import import_module
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from install_mmcv import (  # noqa: E402
-    InstallError,
-    cache_dir,
-    check_compiler,
-    check_disk,
-    find_cuda,
-    get_wheel,
-    locked,
-    run,
-    say,
-    sees_gpu,
-)
-
 ROOT = Path(__file__).resolve().parents[1]
-PYTHONS = ((3, 10), (3, 12))
+START = time.time()
+PYTHONS = ((3, 10), (3, 13))
 INSTALL_GB = 12  # 6 in the environment, the rest while pip unpacks and keeps its downloads
-BUILD_NEEDS = "torch torchvision numpy setuptools wheel ninja packaging psutil".split()
 UPSTREAM = "mmcv mmcv-full mmcv-lite mmengine mmdet mmpretrain mmcls mmsegmentation".split()
 IMPORTS = "mmengine mmcv.ops mmdet mmpretrain modelindex timm pycocotools captum".split()
 IMPORTS += "pytorch_grad_cam tensorboard robustnet_mm robustnet_mm.analysis".split()
+FAILURES = (  # what pip says -> what the user can do
+    (
+        r"No space left on device|Errno 28",
+        "the disk is full: free 12 GB, or point TMPDIR and PIP_CACHE_DIR to a larger one",
+    ),
+    (
+        r"NewConnectionError|NameResolutionError|name resolution|Name or service not known"
+        r"|Network is unreachable|Connection refused|ProxyError|ConnectTimeout|Read timed out",
+        "the package index cannot be reached: check the network, HTTPS_PROXY and `pip config list`",
+    ),
+    (r"CERTIFICATE_VERIFY_FAILED", "the index's certificate is refused: check PIP_CERT and proxy"),
+    (
+        r"No matching distribution",
+        "the package index cannot be reached or has no build for this machine: check `pip config "
+        "list`; the pins are for Python 3.10 to 3.13 on Linux",
+    ),
+)
+
+
+class InstallError(Exception):
+    """Something the user can mend; the message says what was found, what is allowed, what to do."""
+
+
+def say(text: str) -> None:
+    """Print one progress line with the seconds since the start."""
+    print(f"[{time.time() - START:4.0f} s] {text}", flush=True)
 
 
 def read_pins(path: Path = ROOT / "requirements.txt") -> dict:
@@ -49,20 +62,16 @@ def read_pins(path: Path = ROOT / "requirements.txt") -> dict:
 
 def stamp_of(venv: Path) -> str:
     """Return the digest of all that decides what is installed in `venv`, and from where."""
-    names = "requirements.txt setup.py tools/install.py tools/install_mmcv.py".split()
-    parts = [(ROOT / name).read_bytes() for name in names]
-    parts += [str(ROOT).encode(), str(venv).encode(), os.environ.get("FORCE_CUDA", "").encode()]
+    parts = [(ROOT / name).read_bytes() for name in ("requirements.txt", "setup.py")]
+    parts += [Path(__file__).read_bytes(), str(ROOT).encode(), str(venv).encode()]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
 def is_current(venv: Path) -> bool:
     """Tell whether `venv` was installed and verified with today's pins, from this folder."""
     stamp = venv / "installed"
-    return (
-        (venv / "bin/python").exists()
-        and stamp.exists()
-        and stamp.read_text().strip() == stamp_of(venv)
-    )
+    there = (venv / "bin/python").exists() and stamp.exists()
+    return there and stamp.read_text().strip() == stamp_of(venv)
 
 
 def check_python(version: tuple, path: str) -> None:
@@ -70,21 +79,42 @@ def check_python(version: tuple, path: str) -> None:
     if not PYTHONS[0] <= tuple(version[:2]) <= PYTHONS[1]:
         got = ".".join(map(str, version[:3]))
         raise InstallError(
-            f"Python must be 3.10 to 3.12 (tested: 3.11), got {got} ({path}); "
+            f"Python must be 3.10 to 3.13 (tested: 3.11), got {got} ({path}); "
             "install one and name it: make install PYTHON=python3.11"
         )
 
 
-def check_machine(venv: Path) -> None:
-    """Raise InstallError early for what would fail late: disk, and compilers where needed."""
-    if not list(venv.glob("lib/python*/site-packages/torch")):
-        check_disk(venv, INSTALL_GB, "the installation")
-        check_disk(Path(tempfile.gettempdir()), 3, "unpacking the downloads")
-    cached = list(cache_dir().glob(f"mmcv-*-cp{sys.version_info[0]}{sys.version_info[1]}-*/*.whl"))
-    if not cached and not os.environ.get("MMCV_FIND_LINKS"):
-        check_compiler()
-        if sees_gpu():
-            find_cuda()
+def check_disk(path: Path, need_gb: float, what: str) -> None:
+    """Raise InstallError unless the file system of `path` has `need_gb` GB left."""
+    while not path.exists():
+        path = path.parent
+    free = shutil.disk_usage(str(path)).free / 1e9
+    if free < need_gb:
+        raise InstallError(
+            f"{what} needs {need_gb:g} GB free in {path}, got {free:.1f} GB; free some, or use a "
+            "larger disk (VENV=, TMPDIR and PIP_CACHE_DIR choose the folders)"
+        )
+
+
+def run(what: str, command: list, log: Path, every: int = 30) -> None:
+    """Run `command` into `log`, with a sign of life every `every` seconds; explain a failure."""
+    say(what)
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT
+        )
+    while True:
+        try:
+            code = process.wait(timeout=every)
+            break
+        except subprocess.TimeoutExpired:
+            say("  still at it")
+    if code:
+        text = log.read_text(errors="replace")
+        tail = "\n".join("    " + line[:200] for line in text.strip().splitlines()[-8:])
+        known = [advice for pattern, advice in FAILURES if re.search(pattern, text)]
+        advice = known[0] if known else f"read {log}"
+        raise InstallError(f"'{what}' failed (exit {code}): {advice}; then run this again\n{tail}")
 
 
 def make_venv(venv: Path, log: Path) -> None:
@@ -113,30 +143,25 @@ def make_venv(venv: Path, log: Path) -> None:
         raise
 
 
-def install(venv: Path) -> None:
-    """Install the pinned stack into `venv`, verify it and write the stamp."""
-    check_python(sys.version_info, sys.executable)
-    check_machine(venv)
-    log = cache_dir() / f"install-{hashlib.sha256(str(venv).encode()).hexdigest()[:8]}.log"
+def install(venv: Path, log: Path) -> None:
+    """Install the pinned packages and this one into `venv`, verify it and write the stamp."""
+    if not list(venv.glob("lib/python*/site-packages/torch")):
+        check_disk(venv, INSTALL_GB, "the installation")
+        check_disk(Path(tempfile.gettempdir()), 3, "unpacking the downloads")
     make_venv(venv, log)
     (venv / "installed").unlink(missing_ok=True)
     python, pins = str(venv / "bin/python"), read_pins()
     pip = [python, "-m", "pip", "install", "--no-input"]
-    needs = [f"{name}=={pins[name]}" for name in BUILD_NEEDS]
     run("upgrading pip", [*pip, f"pip=={pins['pip']}"], log)
-    run("installing torch and the build tools (3 GB, a minute or more)", [*pip, *needs], log)
-    wheel = get_wheel(python, f"onedl-mmcv=={pins['onedl-mmcv']}", log)
-    exact = ["--no-deps", "--force-reinstall"]
-    run("installing mmcv's wheel", [*pip, *exact, str(wheel)], log)
-    run(
-        "installing the rest of requirements.txt", [*pip, "-r", str(ROOT / "requirements.txt")], log
-    )
+    requirements = [*pip, "-r", str(ROOT / "requirements.txt")]
+    run("installing requirements.txt (3 GB, two minutes or more)", requirements, log)
     # both spellings of OpenCV own the same files: the last must be the one that needs no libGL
     opencv = f"opencv-python-headless=={pins['opencv-python-headless']}"
-    run("putting headless OpenCV on top", [*pip, *exact, opencv], log)
-    here = ["--no-build-isolation", "--no-deps", "-e", str(ROOT)]
-    run("installing robustnet_mm (editable)", [*pip, *here], log)
-    run("verifying: ops, imports, no upstream packages", [python, __file__, "--check"], log)
+    run("headless OpenCV on top", [*pip, "--no-deps", "--force-reinstall", opencv], log)
+    here = [*pip, "--no-build-isolation", "--no-deps", "-e", str(ROOT)]
+    run("installing robustnet_mm (editable)", here, log)
+    run("mmcv's operators", [python, "-m", "robustnet_mm.ops", "install"], log)
+    run("verifying: operators, imports, no upstream packages", [python, __file__, "--check"], log)
     (venv / "installed").write_text(stamp_of(venv) + "\n")
     say("installed and verified")
 
@@ -167,7 +192,7 @@ def import_problems() -> list:
 
 
 def op_problems() -> list:
-    """Return what is wrong with mmcv's compiled ops on every device that torch sees."""
+    """Return what is wrong with mmcv's operators on every device that torch sees."""
     import torch
     from mmcv.ops import nms, roi_align
 
@@ -204,31 +229,40 @@ def pin_notes() -> list:
     return notes
 
 
+def check() -> int:
+    """Print what differs from the tested set, what is wrong, and mmcv's operators in use."""
+    problems = upstream_problems() or import_problems() or op_problems()
+    print("\n".join([*pin_notes(), *problems]) or "the tested set", flush=True)
+    if not problems:
+        print(import_module("robustnet_mm.ops.place").status()[1], flush=True)
+    return 1 if problems else 0
+
+
 def main(argv: list = None) -> int:
     """Run the command line; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--venv", default=str(ROOT / ".venv"), help="folder of the environment")
     parser.add_argument("--check", action="store_true", help="verify this environment only")
     args = parser.parse_args(argv)
+    if args.check:
+        return check()
     venv = Path(os.path.abspath(args.venv))
+    log = Path(tempfile.gettempdir(), f"robustnet_mm-{stamp_of(venv)[:8]}.log")
     try:
-        if args.check:
-            problems = upstream_problems() or import_problems() or op_problems()
-            print("\n".join([*pin_notes(), *problems]) or "the tested set", flush=True)
-            return 1 if problems else 0
         if is_current(venv):
             return 0
         check_python(sys.version_info, sys.executable)
-        with locked("venv-" + hashlib.sha256(str(venv).encode()).hexdigest()[:8]):
+        with log.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # `make test` and `make demo` at once take turns
             if not is_current(venv):
-                install(venv)
+                install(venv, log)
     except InstallError as error:
         print(f"install: {error}", file=sys.stderr)
         return 1
     except OSError as error:
         print(
-            f"install: {error}; {venv} and {cache_dir()} must be writable and have room: choose "
-            "others with VENV= and XDG_CACHE_HOME, then run this again",
+            f"install: {error}; {venv} and {log.parent} must be writable and have room: choose "
+            "others with VENV= and TMPDIR, then run this again",
             file=sys.stderr,
         )
         return 1
