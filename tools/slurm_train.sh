@@ -8,5 +8,5 @@ gpus=${GPUS:-8} per_node=${GPUS_PER_NODE:-8}
 # shellcheck disable=SC2086  # SRUN_ARGS holds several words
 exec srun -p "$partition" --job-name="$job" --gres="gpu:$per_node" --ntasks="$gpus" \
   --ntasks-per-node="$per_node" --cpus-per-task="${CPUS_PER_TASK:-5}" --kill-on-bad-exit=1 \
-  ${SRUN_ARGS:-} "${PYTHON:-python}" -u "$(dirname "$0")/train.py" "$config" --work-dir="$work_dir" \
+  ${SRUN_ARGS:-} "$("$(dirname "$0")/find_python.sh")" -u "$(dirname "$0")/train.py" "$config" --work-dir="$work_dir" \
   --launcher=slurm "${@:5}"

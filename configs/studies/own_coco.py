@@ -10,13 +10,15 @@ Results: docs/evidence.md.
 
 _base_ = "./digit_scenes_detection.py"
 
-base = "../own_data/mask-rcnn_robustnet-tiny-patch16_own-coco.py"
+base = "../coco/mask-rcnn_robustnet-tiny-patch16_fpn_1x_coco.py"
 seeds = [0, 1, 2, 3, 4]
 metric = "coco/bbox_mAP_50"
 _loader = dict(num_workers=0, persistent_workers=False)
 _scale = (320, 200)
 # in the order of the file, which is that of the labels
 _classes = ("person", "car", "bottle", "cup", "bowl", "chair", "dining table", "book")
+_root = "{{$DATA_ROOT:data/own}}/"
+_own = dict(data_root=_root, data_prefix=dict(img="images/"), metainfo=dict(classes=_classes))
 _narrow = dict(in_channels=64)  # as the FPN of all rows
 _towers = dict(type="robustnet_mm.RobustNet", cnn=_base_._cnn, vit=_base_._vit, weave="even")
 common = {
@@ -35,10 +37,11 @@ common = {
     "model.train_cfg.rcnn.sampler.num": 64,
     "model.train_cfg.rpn_proposal": dict(nms_pre=300, max_per_img=200),
     "train_dataloader": dict(**_loader, batch_size=4),
-    "train_dataloader.dataset.metainfo": dict(classes=_classes),
+    "train_dataloader.dataset": dict(**_own, ann_file="annotations/instances_train.json"),
     "train_dataloader.dataset.pipeline.2.scale": _scale,
     "val_dataloader": _loader,
-    "val_dataloader.dataset.metainfo": dict(classes=_classes),
+    "val_dataloader.dataset": dict(**_own, ann_file="annotations/instances_val.json"),
+    "val_evaluator.ann_file": _root + "annotations/instances_val.json",
     "val_dataloader.dataset.pipeline.1.scale": _scale,
     "optim_wrapper": dict(
         optimizer=dict(lr=1e-3, weight_decay=0.05),

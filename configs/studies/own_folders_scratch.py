@@ -6,7 +6,7 @@
 Images in `train/NAME/*` and `val/NAME/*`. Results on Imagenette: docs/evidence.md.
 """
 
-base = "../own_data/robustnet-tiny-patch16_own-folders.py"
+base = "../_base_/own_folders.py"
 seeds = [0, 1, 2, 3, 4]
 metric = "accuracy/top1"
 _train = [
@@ -23,18 +23,20 @@ common = {
         arch="nano",
         weave=[(0, 0), (2, 1), (4, 2), (6, 3)],
     ),
-    "model.head.cnn.in_channels": 256,
-    "model.head.vit.in_channels": 96,
+    "model.head.cnn": dict(in_channels=256),
+    "model.head.vit": dict(in_channels=96, pool="token"),
     "train_dataloader": dict(**_loader, dataset=dict(pipeline=_train)),
     "val_dataloader": _loader,
     "val_dataloader.dataset.pipeline.1.scale": 96,
     "val_dataloader.dataset.pipeline.2.crop_size": 96,
     "train_cfg.max_epochs": 12,
+    "param_scheduler.0.start_factor": 1e-3,
     "param_scheduler.0.end": 1,
     "param_scheduler.1.begin": 1,
     "param_scheduler.1.end": 12,
+    "param_scheduler.1.eta_min": 1e-5,
     "optim_wrapper.optimizer.lr": 2e-3,
-    "optim_wrapper.paramwise_cfg.vit.decay_rate": 1.0,
+    "optim_wrapper.paramwise_cfg": dict(cnn=dict(lr_mult=1.0), vit=dict(lr_mult=1.0)),
 }
 _none = {"model.backbone.direction": "none"}
 _losses = "model.head.loss_weights"

@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# The Python that the shell scripts run: $PYTHON, an active environment's, .venv's of this checkout,
+# or `python` of the PATH.
+venv="$(dirname "$0")/../.venv/bin/python"
+if [ -n "${PYTHON:-}" ]; then echo "$PYTHON"
+elif [ -z "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ] && [ -x "$venv" ]; then echo "$venv"
+else echo python; fi
