@@ -5,6 +5,7 @@ import os
 import pickle
 import re
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,14 @@ def _named_method(owner, name: str):
     return getattr(owner, name)
 
 
+def _known_as(function, name: str):
+    """`function` under the name that a file has for it; torch before 2.6 takes no such pairs."""
+    alias = partial(function)
+    alias.__module__, _, alias.__name__ = name.rpartition(".")
+    alias.__qualname__ = alias.__name__
+    return alias
+
+
 # What training tools store beside the weights: mmengine its message hub, MAE and DeiT their args.
 _SAFE = [
     argparse.Namespace,
@@ -39,9 +48,9 @@ _SAFE = [
     np._core.multiarray._reconstruct,
     np._core.multiarray.scalar,
     *(getattr(np.dtypes, f"{name}DType") for name in ("Float64", "Float32", "Int64", "Bool")),
-    (np._core.multiarray._reconstruct, "numpy.core.multiarray._reconstruct"),
-    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
-    (_named_method, "builtins.getattr"),
+    _known_as(np._core.multiarray._reconstruct, "numpy.core.multiarray._reconstruct"),
+    _known_as(np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
+    _known_as(_named_method, "builtins.getattr"),
 ]
 
 
