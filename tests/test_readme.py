@@ -8,15 +8,19 @@ from robustnet_mm.models import VARIANTS
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
 
 
-def test_the_lines_of_use_give_the_shapes_that_they_claim():
-    code = re.search(r"```python\n(.*?)```", README, re.DOTALL)[1]
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_lines_of_use_print_what_stands_beside_them(capsys):
+    use, pair = BLOCKS
     names = {}
-    exec(compile(code, "README.md", "exec"), names)
-    maps = " ".join(str(tuple(feat.shape)) for feat in names["out"].maps)
-    assert f"# {maps}" in code
-    assert names["out"].tokens.shape == (2, 1 + 20 * 31, 768)
-    assert names["out"].grid == (20, 31) and "(20, 31)" in code
-    assert names["net"].exchanges[:2] == [(1, 1), (3, 2)] and names["net"].exchanges[-1] == (21, 11)
+    exec(compile(use, "README.md", "exec"), names)
+    *maps, tokens, exchanges = capsys.readouterr().out.splitlines()
+    claims = dict(re.findall(r"print\((.*)\) +# (.*)", use))
+    assert claims["tuple(feat.shape)"] == f"{maps[0]} ... {maps[-1]}" and len(maps) == 4
+    assert claims["tuple(out.tokens.shape), out.grid"] == tokens
+    assert claims["net.exchanges[:2]"].startswith(f"{exchanges}: ")
+    exec(compile(pair, "README.md", "exec"), names)
     assert names["MODELS"].build(names["pair"]).out_channels[-1] == 768
 
 
