@@ -1,6 +1,6 @@
 """What a config says of model and data is held against each other before anything is built."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,7 @@ def check_config(cfg: Config, splits: tuple[str, ...]):
     if "train" in splits:
         check_amp(cfg)
     check_prefixes(cfg)
-    check_arguments(cfg.get("model", {}))
+    check_arguments(cfg)
     check_outputs(cfg)
     check_normalization(cfg)
     check_classes(cfg, check_data(cfg, splits))
@@ -112,17 +112,25 @@ def check_prefixes(cfg: Config):
             )
 
 
-def check_arguments(model: Mapping):
-    """Modules of ours get only arguments that they take: the key is named, not the function."""
-    for key, part in dicts_in(model, "model"):
-        kind = MODELS.get(part["type"]) if _is_ours(part) else None
-        taken = kind and arguments_of(kind)
+def strange_arguments(cfg: Mapping) -> Iterator[tuple[str, str]]:
+    """(config key, what is wrong) of each argument that the backbone or a module of ours lacks."""
+    for key, part in dicts_in(cfg.get("model") or {}, "model"):
+        looked_at = _is_ours(part) or key == "model.backbone"
+        kind = class_of(part, cfg.get("default_scope")) if looked_at else None
+        taken = arguments_of(kind) if isinstance(kind, type) else None
         for name in part if taken else ():
             if name not in taken and name not in ("type", "_scope_"):
-                raise ValueError(
-                    f"{key}.{name} is no argument of {part['type']}, which takes "
-                    f"{', '.join(sorted(taken))}{nearest(name, taken)}"
+                yield (
+                    f"{key}.{name}",
+                    f"{key}.{name} is no argument of {kind.__name__}, which takes "
+                    f"{', '.join(sorted(taken))}{nearest(name, taken)}",
                 )
+
+
+def check_arguments(cfg: Mapping):
+    """Modules of ours get only arguments that they take: the key is named, not the function."""
+    for _, message in strange_arguments(cfg):
+        raise ValueError(message)
 
 
 def check_outputs(cfg: Config):

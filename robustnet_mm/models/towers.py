@@ -226,13 +226,14 @@ class CNNTower(Tower):
         return tuple(maps)
 
 
-def check_model_args(args: dict | None):
-    """timm takes any number as the share that it drops."""
-    if args is not None:
-        check_dict("model_args", args, "dict(drop_path_rate=0.1)")
-    for name, value in (args or {}).items():
+def checked_args(model_args: dict | None, **defaults) -> dict:
+    """`model_args` over `defaults`, with rates in range: timm takes any number for one."""
+    check_dict("model_args", model_args or {}, "dict(drop_path_rate=0.1)")
+    args = {**defaults, **(model_args or {})}
+    for name, value in args.items():
         if name.endswith("_rate") and value is not None:
             check_rate(name, value)
+    return args
 
 
 def create_timm_model(model_name: str, wanted: str, **kwargs) -> nn.Module:

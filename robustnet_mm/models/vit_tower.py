@@ -17,7 +17,7 @@ from robustnet_mm.registry import MODELS
 
 from .beit_bias import AnyGridAttention, enter_beit
 from .positions import Positions, cut_positions, lay_out, of_each_image, real_patches
-from .towers import Tower, check_model_args, create_timm_model, norm_of
+from .towers import Tower, checked_args, create_timm_model, norm_of
 from .windows import Windows
 
 # what timm does after the last block, which belongs to `TimmViTClassifier`
@@ -70,9 +70,8 @@ class ViTTower(Tower):
         global_blocks: tuple[int, ...] = (),
         **kwargs,
     ):
-        args = dict(num_classes=0, drop_path_rate=drop_path_rate)
-        check_model_args(model_args)
-        model = create_vit(model_name, {**args, **(model_args or {})})
+        args = checked_args(model_args, num_classes=0, drop_path_rate=drop_path_rate)
+        model = create_vit(model_name, args)
         given = kwargs.pop("input_norm", None)
         super().__init__(input_norm=given or norm_of(model), **kwargs)
         self.input_norm_given = given is not None
@@ -281,7 +280,6 @@ def create_vit(model_name: str, args: dict) -> nn.Module:
     Raises:
         ValueError: Unknown name, or another kind of network.
     """
-    check_model_args(args)
     arch = str(model_name).partition(".")[0]
     known = timm.is_model(arch)
     if not (known and timm.models.model_entrypoint(arch).__module__ == beit.__name__):
