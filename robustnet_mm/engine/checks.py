@@ -37,6 +37,7 @@ def check_config(cfg: Config, splits: tuple[str, ...]):
     check_arguments(cfg)
     check_outputs(cfg)
     check_normalization(cfg)
+    check_masks(cfg, splits)
     check_classes(cfg, check_data(cfg, splits))
 
 
@@ -110,6 +111,32 @@ def check_prefixes(cfg: Config):
                 f"optim_wrapper.constructor must be 'robustnet_mm.{constructor}', got "
                 f"{constructor!r}"
             )
+
+
+def check_masks(cfg: Config, splits: tuple[str, ...]):
+    """A mask head needs masks to learn from, and masks are measured only where one makes them."""
+    mask_heads = [
+        key
+        for key, _ in dicts_in(cfg.get("model") or {}, "model")
+        if key.rpartition(".")[2] == "mask_head"
+    ]
+    train = (cfg.get("train_dataloader") or {}).get("dataset") if "train" in splits else None
+    for key, step in dicts_in(train or {}, "train_dataloader.dataset"):
+        loads = str(step.get("type")).rpartition(".")[2] == "LoadAnnotations"
+        if mask_heads and loads and step.get("with_bbox") and not step.get("with_mask"):
+            raise ValueError(
+                f"{mask_heads[0]} learns from masks, and {key} loads none: set with_mask=True "
+                "there, or take the mask head out (model.type='FasterRCNN', "
+                "model.roi_head.mask_head=None, model.roi_head.mask_roi_extractor=None)"
+            )
+    no_masks = (cfg.get("model") or {}).get("roi_head") and not mask_heads
+    for place in [f"{split}_evaluator" for split in splits if split != "train"]:
+        for key, evaluator in dicts_in(cfg.get(place) or {}, place):
+            if no_masks and "segm" in (evaluator.get("metric") or ()):
+                raise ValueError(
+                    f"{key}.metric must be 'bbox', because model.roi_head has no mask_head, got "
+                    f"{evaluator.metric!r}: set it, or take a Mask R-CNN"
+                )
 
 
 def strange_arguments(cfg: Mapping) -> Iterator[tuple[str, str]]:
