@@ -4,66 +4,47 @@ Each table holds rows (what the user does, how, what is expected); a further cas
 What is expected is a pattern of the ValueError (or FileNotFoundError), `Says(pattern)`, or `WORKS`.
 """
 
-import io
-import json
-import os
 import re
-import runpy
-import signal
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from copy import deepcopy
-from functools import cache
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
-from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
-from mmengine.logging import MMLogger
-from mmengine.registry import DATASETS, MODELS, DefaultScope
-from PIL import Image
+from bad_input import (
+    BOXES,
+    CLASSIFIER,
+    HEIGHT,
+    MASKS,
+    WIDTH,
+    WORKS,
+    Coco,
+    Own,
+    Says,
+    cells,
+    config,
+    deep,
+    file_from,
+    hooked,
+    ids,
+    interrupt,
+    judge,
+    net,
+    picture,
+    read,
+    start,
+    table,
+    tested,
+    train_a_step,
+    trained,
+    without_masks,
+)
+from mmengine.registry import MODELS
 
-from robustnet_mm.checkpoint import PretrainedTower
-from robustnet_mm.datasets.loading import LoadImage
 from robustnet_mm.engine.checks import check_config
-from robustnet_mm.engine.hooks import CheckedImagesHook
-from robustnet_mm.engine.launch import build_runner
 from robustnet_mm.models import ConvTower, RobustNet, TimmCNNTower, TowerNeck, TwoTowerHead
 from robustnet_mm.models import ViTTower as ViT
 
-DETECTOR = "configs/digit_scenes/mask-rcnn_robustnet-nano_digit-scenes.py"
-CLASSIFIER = "configs/digit_scenes/robustnet-nano_5e_crops.py"
-WORKS = None
-WIDTH, HEIGHT = 64, 48
-BOXES, MASKS, HEADS = "model.roi_head.bbox_head", "model.roi_head.mask_head", "num_classes must be"
-
-
-class Says(str):
-    """A pattern of what is logged while it works."""
-
-
-def ids(rows):
-    return [row[0] for row in rows]
-
-
-def table(rows):
-    return pytest.mark.parametrize("what, do, expected", rows, ids=ids(rows))
-
-
-def judge(run, expected, logged=()):
-    """Run, and hold what comes against what is expected."""
-    if expected is WORKS or isinstance(expected, Says):
-        result = run()
-        assert expected is WORKS or any(re.search(expected, text) for text in logged), logged
-        return result
-    with pytest.raises((ValueError, FileNotFoundError)) as caught:
-        run()
-    assert re.search(expected, str(caught.value)), str(caught.value)
-
+HEADS = "num_classes must be"  # begins the message on numbers of classes
 
 # ------------------------------------------------------------------ arguments of modules, images
 nano_vit = dict(model_name="deit_tiny_patch16_224", model_args=dict(depth=2, embed_dim=96))
@@ -82,7 +63,8 @@ ARGUMENTS = [
      "with_cp must be True or False, got 'no'"),
     ("with_cp of a tower", lambda: ConvTower("nano", with_cp="no"), "with_cp must be True or"),
     ("norm_eval is a word", lambda: ConvTower("nano", norm_eval="no"), "norm_eval must be True or"),
-    ("channels_last is 1", lambda: ConvTower("nano", channels_last=1), "channels_last must be True"),
+    ("channels_last is 1", lambda: ConvTower("nano", channels_last=1),
+     "channels_last must be True"),
     ("drop_path_rate is 2", lambda: ViT(**nano_vit, drop_path_rate=2),
      r"drop_path_rate must be in \[0, 1\), got 2"),
     ("drop_path_rate of timm's CNN",
@@ -93,8 +75,10 @@ ARGUMENTS = [
     ("no classes", lambda: TwoTowerHead(0, **head), "num_classes must be a whole number from 1 on"),
     ("classes by name", lambda: TwoTowerHead("cat", **head), "num_classes must .*'cat': set it to"),
     ("a head is a number", lambda: TwoTowerHead(2, 256, head["vit"]), "cnn of TwoTowerHead must"),
-    ("start_level is none", lambda: TowerNeck(**neck, start_level=9), r"start_level must be in 0\.\.1"),
-    ("start_level is negative", lambda: TowerNeck(**neck, start_level=-1), "start_level must be in"),
+    ("start_level is none", lambda: TowerNeck(**neck, start_level=9),
+     r"start_level must be in 0\.\.1"),
+    ("start_level is negative", lambda: TowerNeck(**neck, start_level=-1),
+     "start_level must be in"),
     ("init_cfg is a path", lambda: RobustNet("nano", init_cfg="a.pth"),
      r"init_cfg of RobustNet must be None or dict\(type=.*checkpoint='FILE'\), got 'a.pth'"),
     ("init_cfg of a tower", lambda: ConvTower("nano", init_cfg="a.pth"), "init_cfg of ConvTower"),
@@ -102,11 +86,13 @@ ARGUMENTS = [
     ("init_cfg without type", lambda: TowerNeck(**neck, init_cfg=dict(checkpoint="a")), "init_cfg"),
     ("grey images", lambda: RobustNet("nano")(images[:, :1]),
      r"images must be \(N, 3, height, width\).*got \(1, 1, 32, 32\)"),
-    ("images with alpha", lambda: ConvTower("nano")(images[:, [0, 0, 1, 2]]), r"got \(1, 4, 32, 32\)"),
+    ("images with alpha", lambda: ConvTower("nano")(images[:, [0, 0, 1, 2]]),
+     r"got \(1, 4, 32, 32\)"),
     ("one image", lambda: RobustNet("nano")(images[0]), r"got \(3, 32, 32\)"),
     ("whole pixels", lambda: RobustNet("nano")(images.byte()), r"torch.uint8: let the data prepr"),
     ("double precision", lambda: ViT(**nano_vit)(images.double()), r"torch.float64: .*\.float\(\)"),
-    ("double precision all through", lambda: RobustNet("nano").double().eval()(images.double()), WORKS),
+    ("double precision all through", lambda: RobustNet("nano").double().eval()(images.double()),
+     WORKS),
     ("tokens of another width",
      lambda: TowerNeck((32, 64, 128, 256), 192)(RobustNet("nano").eval()(images)),
      "embed_dims of TowerNeck must be that of the backbone, 96, got 192"),
@@ -119,112 +105,6 @@ def test_arguments_and_images(what, do, expected):
 
 
 # ----------------------------------------------------------------------- configs and their data
-class Own:
-    """A user's own data and config: two images of two classes, masks and boxes."""
-
-    def __init__(self, folder, base):
-        self.folder, self.cfg = folder, deepcopy(config(base))
-        self.names, self.files = ("cat", "dog"), {}
-        for phase in ("train", "val", "test"):
-            self.dataset(phase).data_root = str(folder)
-
-    def dataset(self, phase="train"):
-        return self.cfg[f"{phase}_dataloader"].dataset
-
-    def set(self, **changes):
-        """Changes as for --cfg-options, with '__' for '.'."""
-        self.cfg.merge_from_dict({key.replace("__", "."): v for key, v in changes.items()})
-
-    def write(self):
-        for name, content in self.files.items():
-            (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (self.folder / name).write_bytes(content)
-
-
-def picture(size=(WIDTH, HEIGHT), mode="RGB", kind="PNG", orientation=1) -> bytes:
-    pixels = np.random.default_rng(0).integers(0, 255, (size[1], size[0], 3), np.uint8)
-    exif, out = Image.Exif(), io.BytesIO()
-    exif[274] = orientation
-    Image.fromarray(pixels).convert(mode).save(out, kind, exif=exif)
-    return out.getvalue()
-
-
-class Coco(Own):
-    def __init__(self, folder):
-        super().__init__(folder, DETECTOR)
-        for phase in ("train", "val", "test"):
-            self.dataset(phase).update(ann_file=f"{phase}.json", data_prefix=dict(img="images/"))
-            self.dataset(phase).metainfo = dict(classes=self.names)
-        self.set(model__roi_head__bbox_head__num_classes=2, model__backbone__init_cfg=None)
-        self.set(model__roi_head__mask_head__num_classes=2, val_evaluator__ann_file="val.json")
-        self.files = {f"images/{k}.png": picture() for k in (1, 2)}
-        shape = dict(segmentation=[[8, 8, 40, 8, 40, 30, 8, 30]], bbox=[8, 8, 32, 22], area=704)
-        self.boxes = [
-            dict(id=10 * k + label, image_id=k, category_id=label, iscrowd=0, **deepcopy(shape))
-            for k in (1, 2)
-            for label in (1, 2)
-        ]
-        self.images = [dict(id=k, file_name=f"{k}.png", width=WIDTH, height=HEIGHT) for k in (1, 2)]
-        self.categories = [dict(id=1, name="cat"), dict(id=2, name="dog")]
-        self.text = None  # of the training's annotation file, instead of the three
-
-    def each(self, *entries, **changes):
-        for entry in entries or self.boxes:
-            entry.update(changes)
-
-    def drop(self, key, phase=None):
-        for box in self.boxes:
-            box.pop(key)
-
-    def write(self):
-        content = dict(images=self.images, annotations=self.boxes, categories=self.categories)
-        for name in ("train", "val"):
-            self.files[f"{name}.json"] = json.dumps(content).encode()
-        if self.text is not None:
-            self.files["train.json"] = self.text
-        super().write()
-
-
-@cache
-def config(path: str) -> Config:
-    return Config.fromfile(ROOT / path)
-
-
-@cache
-def detector(with_mask: bool):
-    cfg = config_of_coco()
-    return build(cfg.model if with_mask else without_masks(cfg)).train()
-
-
-def without_masks(cfg: Config) -> dict:
-    cfg.model.type = "FasterRCNN"
-    cfg.model.roi_head.update(mask_head=None, mask_roi_extractor=None)
-    return cfg.model
-
-
-def config_of_coco() -> Config:
-    return Coco(ROOT).cfg  # nothing is written
-
-
-def build(model: dict):
-    with DefaultScope.overwrite_default_scope("mmdet"):
-        return MODELS.build(model)
-
-
-def train_a_step(own):
-    """The samples as mmdet makes them, and their losses: finite, of three channels, 8 bits."""
-    check_config(own.cfg, ("train", "val"))
-    with DefaultScope.overwrite_default_scope("mmdet"):
-        dataset = DATASETS.build(own.dataset())
-    samples = [dataset[k] for k in range(len(dataset))]
-    assert samples and all(s["inputs"].shape[0] == 3 for s in samples)
-    boxes = [s["data_samples"].gt_instances.bboxes.tensor for s in samples]
-    assert all(each.isfinite().all() for each in boxes)
-    model = detector(own.cfg.model.type == "MaskRCNN")
-    losses = model(**model.data_preprocessor(pseudo_collate(samples), True), mode="loss")
-    assert all(torch.stack([*v] if isinstance(v, list) else [v]).isfinite().all()
-               for v in losses.values())  # fmt: skip
-    return boxes
 
 
 def file_of(**kwargs):
@@ -263,6 +143,13 @@ def rename(own):
         box.update(id=1000 * box["id"], category_id={1: 90, 2: 7}[box["category_id"]])
 
 
+def retina_net(own):
+    dense = dict(type="RetinaHead", num_classes=3)
+    own.cfg.model.update(type="RetinaNet", roi_head=None, rpn_head=None, bbox_head=dense)
+    own.cfg.val_evaluator.metric = "bbox"
+    boxes_only(own, model=lambda cfg: None)
+
+
 def boxes_only(own, metric="bbox", model=without_masks):
     own.drop("segmentation")
     own.dataset().pipeline[1].with_mask = own.dataset("val").pipeline[2].with_mask = False
@@ -274,10 +161,14 @@ DATA = [
     ("nothing wrong", lambda own: None, WORKS),
     ("no annotation file", lambda own: own.set(train_dataloader__dataset__ann_file="no.json"),
      r"annotation file '.*no\.json' is not there .*ann_file=PATH"),
+    ("no annotation file for the metric", lambda own: own.set(val_evaluator__ann_file="no.json"),
+     r"val_evaluator: the annotation file 'no\.json' is not there .*val_evaluator.ann_file=PATH"),
     ("no ann_file", lambda own: own.dataset().pop("ann_file"), r"ann_file must name an annotation"),
     ("a file of 0 bytes", lambda own: setattr(own, "text", b""), "not readable as JSON .*be empty"),
-    ("a file {}", lambda own: setattr(own, "text", b"{}"), "must be a COCO dictionary with 'images'"),
-    ("no annotations in the file", lambda own: own.boxes.clear(), r"json' has no annotations: name"),
+    ("a file {}", lambda own: setattr(own, "text", b"{}"),
+     "must be a COCO dictionary with 'images'"),
+    ("no annotations in the file", lambda own: own.boxes.clear(),
+     r"json' has no annotations: name"),
     ("no images in the file", lambda own: own.images.clear(), "has no images or no categories"),
     ("ids with holes", rename, WORKS),
     ("a category without objects", lambda own: own.each(category_id=1), WORKS),
@@ -285,23 +176,28 @@ DATA = [
     ("one id twice", lambda own: own.each(id=1), r"ids of annotations must differ, 1 stand twice"),
     ("one name twice", lambda own: own.categories.append(dict(id=3, name="cat")),
      "categories of .* must have different names, got cat, dog, cat"),
-    ("names in another order", reorder, r"must stand in the order .* labels, cat, dog; got dog, cat"),
+    ("names in another order", reorder,
+     r"must stand in the order .* labels, cat, dog; got dog, cat"),
     ("without segmentation", lambda own: own.drop("segmentation"),
      "4 of the 4 annotations cannot be loaded with masks, first annotation 11: no segmentation"),
-    ("an empty segmentation", lambda own: own.each(own.boxes[0], segmentation=[]), "1 of the 4 ann"),
+    ("an empty segmentation", lambda own: own.each(own.boxes[0], segmentation=[]),
+     "1 of the 4 ann"),
     ("a mask of another size",
-     lambda own: own.each(segmentation=dict(size=[WIDTH, HEIGHT], counts=[0, 3072])), "another size"),
+     lambda own: own.each(segmentation=dict(size=[WIDTH, HEIGHT], counts=[0, 3072])),
+     "a mask of another size"),
     ("without segmentation, boxes only", boxes_only, WORKS),
     ("boxes for a Mask R-CNN", lambda own: boxes_only(own, model=lambda cfg: None),
-     r"model.roi_head.mask_head learns from masks, and train_dataloader.dataset.pipeline.1 loads none"),
+     r"mask_head learns from masks, and train_dataloader.dataset.pipeline.1 loads none"),
     ("boxes measured as masks", lambda own: boxes_only(own, ["bbox", "segm"]),
      "val_evaluator.metric must be 'bbox', because model.roi_head has no mask_head"),
-    ("without area", lambda own: own.drop("area"), "annotations 0 must have .*, it lacks area: add"),
+    ("without area", lambda own: own.drop("area"),
+     "annotations 0 must have .*, it lacks area: add"),
     ("without iscrowd", lambda own: own.drop("iscrowd"), r"val_data.* it lacks iscrowd"),
     ("without width", lambda own: own.images[1].pop("width"), "images 1 must have .* lacks width"),
     ("a box of three", lambda own: own.each(own.boxes[2], bbox=[1, 2, 3]),
      "bbox must be four finite numbers .* annotation 21 of image 2 has"),
-    ("a box that is NaN", lambda own: own.each(own.boxes[0], bbox=[1, 2, float("nan"), 4]), "four fin"),
+    ("a box that is NaN", lambda own: own.each(own.boxes[0], bbox=[1, 2, float("nan"), 4]),
+     "four fin"),
     ("a box outside", lambda own: own.each(own.boxes[0], bbox=[70, 8, 9, 9]),
      Says("4 annotations, not used by mmdet: 1 outside of its image")),
     ("a box without a size", lambda own: own.each(own.boxes[0], bbox=[9, 8, 0, 9]),
@@ -311,10 +207,13 @@ DATA = [
      Says("4 boxes reach beyond their image .*not two corners")),
     ("boxes from 0 to 1", lambda own: own.each(bbox=[0.1, 0.1, 0.5, 0.5]),
      "none of the 4 annotations can be used .*in pixels"),
-    ("a box of no image", lambda own: own.each(own.boxes[0], image_id=9), Says("1 of an image that")),
-    ("a box of no category", lambda own: own.each(own.boxes[0], category_id=9), Says("1 of a category")),
+    ("a box of no image", lambda own: own.each(own.boxes[0], image_id=9),
+     Says("1 of an image that")),
+    ("a box of no category", lambda own: own.each(own.boxes[0], category_id=9),
+     Says("1 of a category")),
     ("width and height swapped", swap, r"2 of 2 images.*first '1\.png'.*48 x 64 in.*are swapped"),
-    ("another size", lambda own: own.each(*own.images, width=640), "640 x 48 in .*64 x 48 as it is read"),
+    ("another size", lambda own: own.each(*own.images, width=640),
+     "640 x 48 in .*64 x 48 as it is read"),
     ("on its side by EXIF, annotated as it lies", turned(WIDTH, HEIGHT),
      "turned by its EXIF mark .*color_ignore_orientation"),
     ("the same, read as it lies", turned(WIDTH, HEIGHT, 6, "color_ignore_orientation"), WORKS),
@@ -330,13 +229,13 @@ DATA = [
      rf"set --cfg-options {BOXES}.num_classes=2 {MASKS}"),
     ("num_classes left out", lambda own: own.cfg.model.roi_head.bbox_head.pop("num_classes"),
      rf"{HEADS} .*got {BOXES}.num_classes=80"),
-    ("a part of the classes", one_class, rf"{HEADS} .*has 1 classes \(cat\), got {BOXES}.num_class"),
+    ("a part of the classes", one_class,
+     rf"{HEADS} .*has 1 classes \(cat\), got {BOXES}.num_class"),
     ("heads in a cascade",
      lambda own: own.set(model__roi_head__bbox_head=[own.cfg.model.roi_head.bbox_head] * 2)
      or own.cfg.model.roi_head.bbox_head[1].update(num_classes=3),
      rf"{HEADS} .*{BOXES}\.1\.num_classes=3"),
-    ("a RetinaNet", lambda own: own.cfg.model.update(
-        type="RetinaNet", roi_head=None, rpn_head=None, bbox_head=dict(type="RetinaHead", num_classes=3)),
+    ("a RetinaNet", retina_net,
      rf"{HEADS} .*model\.bbox_head\.num_classes=3"),
     ("val of other classes",
      lambda own: own.set(val_dataloader__dataset__metainfo__classes=("cat",)), HEADS),
@@ -363,17 +262,16 @@ FOLDERS = [
      r"model.data_preprocessor.num_classes=10: set --cfg-options model.head.num_classes=2"),
     ("in the preprocessor", lambda own: own.set(model__data_preprocessor__num_classes=3),
      rf"{HEADS} .*got model.data_preprocessor.num_classes=3"),
-    ("val lacks a class", lambda own: own.files.pop("val/dog/1.png"), rf"{HEADS} .*val.* has 1 classes"),
-    ("val has another class", lambda own: own.files.update({"val/eel/1.png": own.files.pop("val/dog/1.png")}),
+    ("val lacks a class", lambda own: own.files.pop("val/dog/1.png"),
+     rf"{HEADS} .*val.* has 1 classes"),
+    ("val has another class",
+     lambda own: own.files.update({"val/eel/1.png": own.files.pop("val/dog/1.png")}),
      "val_dataloader.dataset must have the classes of train_.*cat, dog; got cat, eel"),
-    ("a list with names",
-     lambda own: own.files.update({"list.txt": b"cat/1.png cat\n"}) or own.set(
-         train_dataloader__dataset__ann_file="list.txt"), "number of its class, .* got 'cat'"),
-    ("a list with a class too many",
-     lambda own: own.files.update({"list.txt": b"cat/1.png 2\n"}) or own.set(
-         train_dataloader__dataset__ann_file="list.txt"), rf"{HEADS} .*has labels up to 2, got"),
-    ("a list without labels beyond", lambda own: own.files.update(
-        {"list.txt": b"cat/1.png 0\n"}) or own.set(train_dataloader__dataset__ann_file="list.txt"), WORKS),
+    ("a list with names", lambda own: own.list(b"cat/1.png cat"), "number of its class, .* 'cat'"),
+    ("a list with a class too many", lambda own: own.list(b"cat/1.png 0\ncat/1.png 2"),
+     rf"{HEADS} .*has labels up to 2, got"),
+    ("a list without the last class", lambda own: own.list(b"cat/1.png 0"), WORKS),
+    ("an empty list", lambda own: own.list(b""), "got 'no lines'"),
 ]  # fmt: skip
 
 
@@ -398,14 +296,17 @@ CONFIGS = [
     ("no prefix of a hook", lambda own: own.cfg.custom_hooks[1].update(type="NaNGuardHook"),
      r"custom_hooks\.1\.type must be 'robustnet_mm.NaNGuardHook'"),
     ("no prefix of the constructor",
-     lambda own: own.set(optim_wrapper__constructor="TowerLayerDecayConstructor"), "constructor must"),
+     lambda own: own.set(optim_wrapper__constructor="TowerLayerDecayConstructor"),
+     "optim_wrapper.constructor must be 'robustnet_mm.TowerLayerDecayConstructor'"),
     ("no prefix inside RobustNet",
      lambda own: own.set(model__backbone__cnn=dict(type="ConvTower", arch="nano")), WORKS),
     ("FPN on both towers", lambda own: own.cfg.model.update(neck=fpn),
-     r"model.neck is a FPN, which reads feature maps, .*TowerNeck.*, or set model.backbone.out_type"),
-    ("FPN on both towers, in a list", lambda own: own.cfg.model.update(neck=[fpn]), r"model\.neck\.0 is a FPN"),
+     r"model.neck is a FPN, which reads feature maps, .*TowerNeck.*, or set model.backbone.out"),
+    ("FPN on both towers, in a list", lambda own: own.cfg.model.update(neck=[fpn]),
+     r"model\.neck\.0 is a FPN"),
     ("FPN on the CNN's maps",
-     lambda own: own.set(model__backbone__out_type="pyramid") or own.cfg.model.update(neck=fpn), WORKS),
+     lambda own: own.set(model__backbone__out_type="pyramid") or own.cfg.model.update(neck=fpn),
+     WORKS),
     ("TowerNeck on the CNN's maps", lambda own: own.set(model__backbone__out_type="pyramid"),
      "model.neck.0 is a TowerNeck, which reads both towers"),
     ("a misspelt key", lambda own: own.set(model__backbone__drection="none"),
@@ -422,16 +323,6 @@ def test_configs(what, do, expected, tmp_path):
 
 
 # ------------------------------------------------------------------------------ image files
-def read(content, tmp_path, **kwargs):
-    (tmp_path / "a.png").write_bytes(content)
-    return LoadImage(**kwargs)(dict(img_path=str(tmp_path / "a.png")))["img"]
-
-
-def deep(kind="PNG", dtype=np.uint16) -> bytes:
-    """A ramp of grey to the brightest of 16 bits."""
-    out = io.BytesIO()
-    Image.fromarray(np.linspace(0, 65535, 64).reshape(8, 8).astype(dtype)).save(out, kind)
-    return out.getvalue()
 
 
 FILES = [
@@ -444,7 +335,8 @@ FILES = [
     ("16 bits in a TIFF", lambda tmp: read(deep("TIFF"), tmp), WORKS),
     ("16 bits by Pillow", lambda tmp: read(deep(), tmp, imdecode_backend="pillow"),
      r"more than 8 bits \(mode I;16\), which Pillow cuts .*imdecode_backend='cv2'"),
-    ("16 bits as they are", lambda tmp: read(deep(), tmp, color_type="unchanged"), "read as uint16"),
+    ("16 bits as they are", lambda tmp: read(deep(), tmp, color_type="unchanged"),
+     "read as uint16"),
     ("32 bits", lambda tmp: read(deep("TIFF", np.float32), tmp), "is broken .*cannot be decoded"),
 ]  # fmt: skip
 
@@ -456,26 +348,6 @@ def test_image_files(what, do, expected, tmp_path):
         assert image.shape[2:] == (3,) and image.dtype == np.uint8
         assert image.min() < 10 and 200 < image.max()  # scaled, not cut off
         assert 80 < image.mean() < 175
-
-
-def hooked(hooks, split="train"):
-    """The error of a truncated image in a training or test with these hooks."""
-
-    def do(tmp_path):
-        (tmp_path / "a.png").write_bytes(picture(kind="JPEG")[:1000])
-        hook = CheckedImagesHook()
-        dataset = SimpleNamespace(pipeline=SimpleNamespace(transforms=[loader()]))
-        loaders = {f"{split}_dataloader": SimpleNamespace(dataset=dataset)}
-        getattr(hook, f"before_{split}")(SimpleNamespace(cfg=Config(hooks), **loaders))
-        dataset.pipeline.transforms[0](dict(img_path=str(tmp_path / "a.png")))
-
-    return do
-
-
-def loader():
-    from mmcv.transforms import LoadImageFromFile
-
-    return LoadImageFromFile()
 
 
 checked = dict(type="robustnet_mm.CheckedImagesHook")
@@ -499,65 +371,10 @@ def test_truncated_images(what, do, expected, tmp_path):
 
 
 # ------------------------------------------------------------------------------- checkpoints
-def net(**changes):
-    return RobustNet(**{"arch": "nano", **changes})
-
-
-def file_from(model, tmp_path, prefix="", change=None):
-    weights = {f"{prefix}{key}": value for key, value in model.state_dict().items()}
-    if change:
-        weights[change] = torch.full_like(weights[change], float("nan"))
-    torch.save(dict(state_dict=weights, meta={}), tmp_path / "a.pth")
-    return str(tmp_path / "a.pth")
-
-
-def start(module, prefix="backbone.", change=None, **source):
-    """init_cfg of a file of a network of both directions."""
-
-    def do(tmp_path):
-        return PretrainedTower(file_from(net(**source), tmp_path, prefix, change))(module())
-
-    return do
 
 
 def none():
     return net(direction="none")
-
-
-def tested(**changes):
-    """tools/test.py takes the checkpoint of a detector of both directions and three classes."""
-
-    def do(tmp_path):
-        path = file_from(of_three_classes(), tmp_path)
-        cfg = config_of_coco()
-        cfg.merge_from_dict({BOXES + ".num_classes": 3, MASKS + ".num_classes": 3, **changes})
-        runner = SimpleNamespace(
-            model=build(cfg.model), cfg=cfg, logger=MMLogger.get_current_instance()
-        )
-        load_all = runpy.run_path(str(ROOT / "tools/test.py"))["load_all"]
-        load_all(runner, torch.load(path), path)
-
-    return do
-
-
-def trained(change=None, **changes):
-    """tools/train.py goes on with that checkpoint, or starts from it."""
-
-    def do(tmp_path):
-        cfg = config_of_coco()
-        cfg.work_dir, cfg.launcher = str(tmp_path), "none"
-        cfg.load_from = file_from(of_three_classes(), tmp_path, change=change)
-        cfg.merge_from_dict({BOXES + ".num_classes": 3, MASKS + ".num_classes": 3, **changes})
-        build_runner(cfg, ())
-
-    return do
-
-
-@cache
-def of_three_classes():
-    cfg = config_of_coco()
-    cfg.merge_from_dict({BOXES + ".num_classes": 3, MASKS + ".num_classes": 3})
-    return build(cfg.model)
 
 
 two = {BOXES + ".num_classes": 2, MASKS + ".num_classes": 2}
@@ -570,13 +387,14 @@ CHECKPOINTS = [
      "The towers fit, the exchanges do not: .*allow_missing"),
     ("another weave", start(lambda: net(weave=[(0, 0)])), "the exchanges do not: check weave"),
     ("weights that are NaN", start(net, change="backbone.cnn.conv1.weight"),
-     r"1 not finite \(NaN or infinite\): cnn.conv1.weight. The training that wrote it had diverged"),
+     r"1 not finite \(NaN or infinite\): cnn.conv1.weight. The training that wrote it had"),
     ("a test of what was trained", tested(), Says("the checkpoint fits: source .* loaded$")),
     ("a test with direction='none'", tested(**{"model.backbone.direction": "none"}),
      Says(r"the checkpoint fits: .*unused \(backbone\.fius")),
     ("a test of other classes", tested(**two),
      r"fc_cls.bias \(4,\), here \(3,\).*heads of the file are for another number of classes"),
-    ("a test of another CNN", tested(**{"model.backbone.cnn": dict(arch="resnet18")}), "Check arch"),
+    ("a test of another CNN", tested(**{"model.backbone.cnn": dict(arch="resnet18")}),
+     "Check arch"),
     ("resumed as it was", trained(resume=True), WORKS),
     ("resumed with other classes", trained(resume=True, **two),
      r"resumed with the model of its checkpoint, but \d tensors .*\(4,\), here \(3,\).*load_from="),
@@ -591,30 +409,16 @@ def test_checkpoints(what, do, expected, tmp_path, logged):
 
 
 # ------------------------------------------------------------------------------------- tools
-def cells(common, row):
-    """The tool of studies, up to its first training."""
-
-    def do(tmp_path, monkeypatch):
-        values = dict(base=str(ROOT / CLASSIFIER), seeds=[0], metric="accuracy/top1")
-        values |= dict(controls=["a"], common=common, grid=dict(row=dict(a=row)))
-        path = tmp_path / "study.py"
-        path.write_text("".join(f"{name} = {value!r}\n" for name, value in values.items()))
-        monkeypatch.setattr(sys, "argv", ["study", str(path), "--work-dir", str(tmp_path / "out")])
-        monkeypatch.setattr(subprocess, "run", lambda *args, **kwargs: sys.exit("it trains"))
-        try:
-            runpy.run_path(str(ROOT / "tools/analysis_tools/study.py"), run_name="__main__")
-        except SystemExit as end:
-            assert end.code == "it trains"
-
-    return do
 
 
 tower = {"model.backbone": dict(_delete_=True, type="robustnet_mm.ConvTower", arch="nano")}
 STUDIES = [
-    ("common sets a key inside what a row replaces", cells({"model.backbone.cnn.norm_eval": True}, tower),
+    ("common sets a key inside what a row replaces",
+     cells({"model.backbone.cnn.norm_eval": True}, tower),
      r"cell a: model.backbone.cnn is no argument of ConvTower, .*; common sets "
      r"'model.backbone.cnn.norm_eval': move it to the cells that have it"),
-    ("common sets what the row's backbone has", cells({"model.backbone.norm_eval": True}, tower), WORKS),
+    ("common sets what the row's backbone has", cells({"model.backbone.norm_eval": True}, tower),
+     WORKS),
 ]  # fmt: skip
 
 
@@ -630,29 +434,6 @@ INTERRUPTS = [
      r"interrupted: the same command with --resume goes on from .*work/epoch_1\.pth"),
     ("a test", "test", r"Epoch\(test\)", "interrupted: the test has no result, start it again"),
 ]  # fmt: skip
-
-
-def interrupt(tool, moment, data, work):
-    """Start a tool, press Ctrl-C at a line of its log: (status, what is said after it, before)."""
-    command = [sys.executable, f"tools/{tool}.py", CLASSIFIER]
-    command += [str(data / "a.pth")] if tool == "test" else []
-    options = ["default_hooks.logger.interval=1", "train_cfg.val_interval=9"]
-    for phase in ("train", "val", "test"):
-        loader = f"{phase}_dataloader"
-        options += [f"{loader}.dataset.data_root={data}", f"{loader}.dataset.data_prefix=crops"]
-        options += [f"{loader}.batch_size=4"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    environment["XDG_CACHE_HOME"] = str(work)  # where yapf, at its first start, writes its grammar
-    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
-    command += ["--work-dir", str(work), "--cfg-options", *options]
-    run, before = subprocess.Popen(command, cwd=ROOT, start_new_session=True, **pipes), ""
-    for line in run.stdout:
-        before += line
-        if re.search(moment, line):
-            os.killpg(run.pid, signal.SIGINT)  # as a terminal does: to its workers as well
-            break
-    after = run.communicate()[0]
-    return run.returncode, after, before
 
 
 @pytest.fixture(scope="module")

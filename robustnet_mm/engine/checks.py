@@ -1,6 +1,7 @@
 """What a config says of model and data is held against each other before anything is built."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from mmengine.registry import HOOKS, METRICS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS
 
 from robustnet_mm import registry
 from robustnet_mm.arguments import arguments_of, nearest
-from robustnet_mm.datasets.checks import check_data
+from robustnet_mm.datasets.checks import check_data, need
 from robustnet_mm.engine.class_checks import check_classes, class_of, dicts_in
 from robustnet_mm.models.towers import IMAGENET_NORM
 
@@ -38,11 +39,21 @@ def check_config(cfg: Config, splits: tuple[str, ...]):
     check_outputs(cfg)
     check_normalization(cfg)
     check_masks(cfg, splits)
-    check_classes(cfg, check_data(cfg, splits))
+    classes = check_data(cfg, splits)
+    for key, evaluator in _evaluators(cfg, splits):
+        path = evaluator.get("ann_file")
+        if path and "://" not in path and not evaluator.get("backend_args"):
+            need(Path(path), "annotation file", key, "ann_file")
+    check_classes(cfg, classes)
 
 
 def _is_ours(cfg: Any) -> bool:
     return isinstance(cfg, Mapping) and str(cfg.get("type")).startswith("robustnet_mm.")
+
+
+def _evaluators(cfg: Config, splits: tuple[str, ...]) -> Iterator[tuple[str, Mapping]]:
+    for place in [f"{split}_evaluator" for split in splits if split != "train"]:
+        yield from dicts_in(cfg.get(place) or {}, place)
 
 
 def check_amp(cfg: Config):
@@ -130,13 +141,12 @@ def check_masks(cfg: Config, splits: tuple[str, ...]):
                 "model.roi_head.mask_head=None, model.roi_head.mask_roi_extractor=None)"
             )
     no_masks = (cfg.get("model") or {}).get("roi_head") and not mask_heads
-    for place in [f"{split}_evaluator" for split in splits if split != "train"]:
-        for key, evaluator in dicts_in(cfg.get(place) or {}, place):
-            if no_masks and "segm" in (evaluator.get("metric") or ()):
-                raise ValueError(
-                    f"{key}.metric must be 'bbox', because model.roi_head has no mask_head, got "
-                    f"{evaluator.metric!r}: set it, or take a Mask R-CNN"
-                )
+    for key, evaluator in _evaluators(cfg, splits):
+        if no_masks and "segm" in (evaluator.get("metric") or ()):
+            raise ValueError(
+                f"{key}.metric must be 'bbox', because model.roi_head has no mask_head, got "
+                f"{evaluator['metric']!r}: set it, or take a Mask R-CNN"
+            )
 
 
 def strange_arguments(cfg: Mapping) -> Iterator[tuple[str, str]]:
