@@ -17,6 +17,9 @@ from robustnet_mm.registry import WEIGHT_INITIALIZERS
 from robustnet_mm.weight_files import fetch_weights, find_state_dict, read_checkpoint, some
 
 
+_NAN = "not finite (NaN or infinite)"
+
+
 @dataclass
 class LoadReport:
     """What became of every key."""
@@ -60,9 +63,8 @@ def load_into(
     Raises:
         ValueError: Keys missing, left over, of another shape, not finite, or not in full precision.
     """
-    own, report, fit = module.state_dict(), LoadReport(source), {}
-    dropped = _dropped_keys(module)
-    left, wrong, half, bad = [], [], [], []
+    own, report, dropped = module.state_dict(), LoadReport(source), _dropped_keys(module)
+    fit, left, wrong, half, bad = {}, [], [], [], []
     for key, value in weights.items():
         if key not in own:
             (report.unused if key.startswith(dropped) else left).append(key)
@@ -88,8 +90,8 @@ def load_into(
     absent = [k for k in own if k not in weights and not k.endswith("num_batches_tracked")]
     report.missing = [k for k in absent if any(re.match(p, k) for p in allow_missing)]
     missing = [key for key in absent if key not in report.missing]
-    found = {"missing": missing, "left over": left, "of another shape": wrong}
-    found |= {"in half precision": half, "not finite (NaN or infinite)": bad}
+    found = {"missing": missing, "left over": left, "of another shape": wrong, _NAN: bad}
+    found["in half precision"] = half
     if problems := [f"{len(k)} {what}: {some(k)}" for what, k in found.items() if k]:
         raise ValueError(
             f"the weights ({source}) do not fit {type(module).__name__}, nothing was loaded: "
@@ -110,7 +112,7 @@ def _dropped_keys(module: nn.Module) -> tuple[str, ...]:
 
 
 def _advice(found: dict[str, list[str]], module: nn.Module) -> str:
-    if found["not finite (NaN or infinite)"]:
+    if found[_NAN]:
         return "The training that wrote it had diverged, or the file is damaged: name another"
     if found["in half precision"]:
         return (

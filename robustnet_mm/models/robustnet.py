@@ -118,13 +118,16 @@ class RobustNet(BaseModule):
         self.fius = nn.ModuleList(self._make_fiu(u, *settings) for u, _ in self.exchanges)
         self.dropped_keys = _absent_keys(direction, len(pairs))
         if direction != "none" and not pairs:
-            raise ValueError(
-                "the towers cannot meet: an exchange needs 2 CNN blocks and 1 transformer block "
-                f"(weave={weave!r}: 3 and 2), the CNN has {len(self.cnn.blocks)} and the ViT "
-                f"{len(self.vit.blocks)}: take deeper towers, weave=[(0, 0)], or direction='none'"
-            )
+            self._refuse_to_weave(weave)
         if out_type == "pyramid":
             self._end_with_the_last_exchange(direction)
+
+    def _refuse_to_weave(self, weave):
+        raise ValueError(
+            "the towers cannot meet: an exchange needs 2 CNN blocks and 1 transformer block "
+            f"(weave={weave!r}: 3 and 2), the CNN has {len(self.cnn.blocks)} and the ViT "
+            f"{len(self.vit.blocks)}: take deeper towers, weave=[(0, 0)], or direction='none'"
+        )
 
     def _end_with_the_last_exchange(self, direction: str):
         """Without tokens among the outputs, nothing reads what later transformer blocks make."""
