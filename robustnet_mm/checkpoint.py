@@ -16,7 +16,6 @@ from robustnet_mm.key_tables import StateDict
 from robustnet_mm.registry import WEIGHT_INITIALIZERS
 from robustnet_mm.weight_files import fetch_weights, find_state_dict, read_checkpoint, some
 
-
 _NAN = "not finite (NaN or infinite)"
 
 
