@@ -10,10 +10,13 @@ from timm.layers import resample_abs_pos_embed, resize_rel_pos_bias_table
 from timm.models import get_pretrained_cfg, list_pretrained
 from torch import Tensor, bfloat16, float16, nn
 
+from robustnet_mm.arguments import check_init_cfg
 from robustnet_mm.conversion import OWN_SOURCE, convert, has_folded_norms, under_prefix
 from robustnet_mm.key_tables import StateDict
 from robustnet_mm.registry import WEIGHT_INITIALIZERS
 from robustnet_mm.weight_files import fetch_weights, find_state_dict, read_checkpoint, some
+
+_NAN = "not finite (NaN or infinite)"
 
 
 @dataclass
@@ -57,11 +60,10 @@ def load_into(
             have them; otherwise a table of the same length is on the module's own grid.
 
     Raises:
-        ValueError: Keys missing, left over, of another shape, or not in full precision.
+        ValueError: Keys missing, left over, of another shape, not finite, or not in full precision.
     """
-    own, report, fit = module.state_dict(), LoadReport(source), {}
-    dropped = _dropped_keys(module)
-    left, wrong, half = [], [], []
+    own, report, dropped = module.state_dict(), LoadReport(source), _dropped_keys(module)
+    fit, left, wrong, half, bad = {}, [], [], [], []
     for key, value in weights.items():
         if key not in own:
             (report.unused if key.startswith(dropped) else left).append(key)
@@ -70,6 +72,8 @@ def load_into(
         size = f"{key} {tuple(value.shape)}", f"{tuple(own[key].shape)}"
         if value.dtype in (float16, bfloat16):
             half.append(key)
+        elif value.is_floating_point() and not value.isfinite().all():
+            bad.append(key)
         elif _is_on_another_grid(module, key, value, published):
             try:
                 fit[key] = _resize_table(module, key, value)
@@ -85,12 +89,12 @@ def load_into(
     absent = [k for k in own if k not in weights and not k.endswith("num_batches_tracked")]
     report.missing = [k for k in absent if any(re.match(p, k) for p in allow_missing)]
     missing = [key for key in absent if key not in report.missing]
-    found = {"missing": missing, "left over": left, "of another shape": wrong}
+    found = {"missing": missing, "left over": left, "of another shape": wrong, _NAN: bad}
     found["in half precision"] = half
     if problems := [f"{len(k)} {what}: {some(k)}" for what, k in found.items() if k]:
         raise ValueError(
             f"the weights ({source}) do not fit {type(module).__name__}, nothing was loaded: "
-            f"{'; '.join(problems)}. {_advice(found)}"
+            f"{'; '.join(problems)}. {_advice(found, module)}"
         )
     module.load_state_dict(fit, strict=False)
     report.loaded = list(fit)
@@ -106,19 +110,34 @@ def _dropped_keys(module: nn.Module) -> tuple[str, ...]:
     )
 
 
-def _advice(found: dict[str, list[str]]) -> str:
+def _advice(found: dict[str, list[str]], module: nn.Module) -> str:
+    if found[_NAN]:
+        return "The training that wrote it had diverged, or the file is damaged: name another"
     if found["in half precision"]:
         return (
             "Such a file has lost digits: get the one in float32, or accept the loss by "
             "torch.save({k: v.float() for k, v in weights.items()}, file)"
         )
     classes = r"(.*\.)?(fc|head|head_dist|classifier)\.(weight|bias).*"
+    other_widths = r"((.*_)?head)\..* \(\d+(.*)\), here \(\d+\3\)"  # but for the outputs
     problems = found["missing"] + found["of another shape"]
+    if not hasattr(module, "weights_kind") and not found["left over"] + found["missing"]:
+        if all(re.fullmatch(other_widths, text) for text in problems):
+            return (
+                "The heads of the file are for another number of classes: take the config of these "
+                "classes with which it was trained, or set num_classes of the heads to the file's"
+            )
     if not found["left over"] and all(re.fullmatch(classes, text) for text in problems):
         return (
             "The file has no classifier of these classes: take a config of these classes, or for a "
             "fresh classifier leave its init_cfg away, or keep its other weights by allow_missing="
             f"[{problems[0].rpartition('.')[0]!r}]"
+        )
+    keys = [text.split(" ")[0] for text in problems + found["left over"]]
+    if all(key.startswith(("fius.", "backbone.fius.")) for key in keys):
+        return (
+            "The towers fit, the exchanges do not: check weave, gate, fuse and direction against "
+            "the file; allow_missing=['fius.'] in init_cfg starts fresh exchanges"
         )
     return "Check arch or model_name (and its model_args) against the file"
 
@@ -165,6 +184,7 @@ def carry_out_init_cfg(module: nn.Module):
     Raises:
         ValueError: An `init_cfg` of another type: mmengine's 'Pretrained' loads what it can.
     """
+    check_init_cfg(module, module.init_cfg)
     for cfg in [module.init_cfg] if isinstance(module.init_cfg, dict) else module.init_cfg or []:
         if cfg["type"] not in ("robustnet_mm.PretrainedTower", "PretrainedTower", PretrainedTower):
             raise ValueError(

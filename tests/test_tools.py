@@ -4,6 +4,7 @@ import os
 import pickle
 import re
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -169,7 +170,10 @@ def test_a_checkpoint_of_other_classes_is_no_test_of_this_config(
     detector, data, tmp_path, monkeypatch
 ):
     more = ["model.roi_head.bbox_head.num_classes=7", "model.roi_head.mask_head.num_classes=7"]
-    with pytest.raises(ValueError, match=r"of another shape: .*bbox_head.fc_cls"):
+    (tmp_path / "classes.txt").write_text("\n".join("0123456"))
+    more += [f"test_dataloader.dataset.metainfo.classes={tmp_path}/classes.txt"]
+    message = "of another shape: .*bbox_head.fc_cls.* heads of the file are for another number of c"
+    with pytest.raises(ValueError, match=message):
         main(
             monkeypatch,
             "test.py",
@@ -304,6 +308,10 @@ def test_a_classifiers_checkpoint_reports_every_tower_and_refuses_other_classes(
         *options(data),
     )
     assert re.search(r"accuracy/top1: .*accuracy/top1_cnn: .*accuracy/top1_vit: ", log)
+    for digit in "0123456":
+        shutil.copytree(data / "crops/val" / digit, tmp_path / "seven" / digit)
+    seven = [f"test_dataloader.dataset.data_root={tmp_path}/seven", "model.head.num_classes=7"]
+    seven += ["test_dataloader.dataset.data_prefix=", "model.data_preprocessor.num_classes=7"]
     with pytest.raises(ValueError, match=r"fc.bias \(10,\), here \(7,\).*config of these classes"):
         main(
             monkeypatch,
@@ -312,7 +320,7 @@ def test_a_classifiers_checkpoint_reports_every_tower_and_refuses_other_classes(
             checkpoint,
             "--work-dir",
             tmp_path,
-            *options(data, "model.head.num_classes=7"),
+            *options(data, *seven),
         )
 
 

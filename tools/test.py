@@ -13,7 +13,13 @@ from mmengine.registry import METRICS
 from mmengine.runner import Runner
 
 from robustnet_mm.checkpoint import load_into
-from robustnet_mm.engine.launch import add_common_arguments, build_runner, finish, read_config
+from robustnet_mm.engine.launch import (
+    add_common_arguments,
+    build_runner,
+    ending_on_interrupt,
+    finish,
+    read_config,
+)
 from robustnet_mm.weight_files import find_state_dict, read_checkpoint
 
 
@@ -70,7 +76,7 @@ def load_all(runner: Runner, checkpoint: dict, path: str):
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     model = model.module if runner.cfg.get("tta_model") and hasattr(model, "module") else model
     report = load_into(model, find_state_dict(checkpoint), path)
-    runner.logger.info(f"{path}: {len(report.loaded)} tensors loaded")
+    runner.logger.info(f"the checkpoint fits: {report}")
 
 
 def main():
@@ -85,13 +91,14 @@ def main():
         draw_predictions(cfg, args)
     if args.tta:
         add_tta(cfg)
-    runner = build_runner(cfg, ("test",))
-    load_all(runner, checkpoint, args.checkpoint)
-    if args.out:
-        dump = "mmdet.DumpDetResults" if cfg.default_scope == "mmdet" else "DumpResults"
-        metric = METRICS.build(dict(type=dump, out_file_path=args.out))
-        runner.test_evaluator.metrics.append(metric)
-    runner.test()
+    with ending_on_interrupt(lambda: "the test has no result, start it again"):
+        runner = build_runner(cfg, ("test",))
+        load_all(runner, checkpoint, args.checkpoint)
+        if args.out:
+            dump = "mmdet.DumpDetResults" if cfg.default_scope == "mmdet" else "DumpResults"
+            metric = METRICS.build(dict(type=dump, out_file_path=args.out))
+            runner.test_evaluator.metrics.append(metric)
+        runner.test()
     finish()
 
 

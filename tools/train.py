@@ -6,7 +6,14 @@ tools/dist_train.sh CONFIG GPUS [the same flags]
 
 import argparse
 
-from robustnet_mm.engine.launch import add_common_arguments, build_runner, finish, read_config
+from robustnet_mm.engine.launch import (
+    add_common_arguments,
+    build_runner,
+    ending_on_interrupt,
+    finish,
+    how_to_resume,
+    read_config,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -42,7 +49,8 @@ def main():
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == "auto" else args.resume
-    build_runner(cfg, ("train", "val")).train()
+    with ending_on_interrupt(lambda: how_to_resume(cfg.work_dir)):
+        build_runner(cfg, ("train", "val")).train()
     finish()
 
 

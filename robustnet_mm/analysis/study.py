@@ -6,7 +6,7 @@
 import json
 import statistics
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,26 @@ from mmengine.fileio import load
 from scipy.stats import t as student
 
 from robustnet_mm.analysis.precision import precision, precision_of_draws, united
+from robustnet_mm.engine.checks import strange_arguments
 
 SCORES = {"_cnn": "cnn_score", "_vit": "vit_score"}  # suffix of a metric -> what it reads
+
+
+def check_cells(configs: Mapping[str, Mapping], common: Mapping) -> None:
+    """Looks for arguments that no backbone of a cell takes, before anything is trained.
+
+    Args:
+        configs: Cell -> its config.
+        common: The differences of every cell, which may not fit a part that a cell replaces.
+
+    Raises:
+        ValueError: Names the cell and the key.
+    """
+    for name, cfg in configs.items():
+        for key, message in strange_arguments(cfg):
+            shared = [each for each in common if f"{each}.".startswith(f"{key}.")]
+            hint = f"; common sets {shared[0]!r}: move it to the cells that have it"
+            raise ValueError(f"cell {name}: {message}{hint if shared else ''}")
 
 
 def read_epochs(folder: Path) -> list[dict]:

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from robustnet_mm.checkpoint import load_into
 from robustnet_mm.datasets.checks import leaf_datasets
 from robustnet_mm.datasets.loading import LoadImage
-from robustnet_mm.engine.launch import check_normalization, read_config
+from robustnet_mm.engine.checks import check_normalization
+from robustnet_mm.engine.launch import read_config
 from robustnet_mm.weight_files import find_state_dict, read_checkpoint
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")

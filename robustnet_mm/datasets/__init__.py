@@ -1,9 +1,9 @@
 """Data: the generated demo set, classes of your own, strict loading, a check before training."""
 
 from robustnet_mm.datasets.checks import check_data
-from robustnet_mm.datasets.classes import coco_classes, folder_classes, palette
 from robustnet_mm.datasets.digit_scenes import make_digit_scenes
 from robustnet_mm.datasets.loading import LoadImage
+from robustnet_mm.datasets.own_data import coco_classes, folder_classes, palette
 
 __all__ = [
     "LoadImage",

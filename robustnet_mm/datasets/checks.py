@@ -6,14 +6,26 @@ mmdet leaves unknown classes out in silence.
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmengine.registry import DATASETS
+from robustnet_mm.datasets.annotations import (
+    IMAGE_KEYS,
+    check_content,
+    check_keys,
+    check_sizes,
+    few,
+)
+from robustnet_mm.datasets.classes import (
+    FOLDER_TYPES,
+    Classes,
+    class_names,
+    is_coco,
+    listed_labels,
+    type_of,
+)
 
-COCO_TYPES = ("CocoDataset", "CityscapesDataset", "DeepFashionDataset", "iSAIDDataset")
-FOLDER_TYPES = ("CustomDataset", "ImageNet", "ImageNet21k")
 PHASES = ("train", "val", "test")
 
 
@@ -65,12 +77,17 @@ def need_images(folder: Path, names: list[str], named_by: Path, where: str, key:
 
 def load_coco(path: Path, where: str) -> dict[str, Any]:
     """Reads a COCO annotation file, of which `images` and `categories` must be there."""
+    if path.is_dir():
+        raise FileNotFoundError(
+            f"{where}.ann_file must name an annotation file, {str(path)!r} is a folder: set "
+            f"--cfg-options {where}.ann_file=FILE.json"
+        )
     try:
         content = json.loads(path.read_bytes())
     except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
         raise ValueError(
             f"{where}: the annotation file {str(path)!r} is not readable as JSON ({error}): it may "
-            "be cut or compressed; fetch or convert it again"
+            "be empty, cut or compressed; fetch or convert it again"
         ) from error
     keys = sorted(content) if isinstance(content, dict) else type(content).__name__
     if not isinstance(content, dict) or not {"images", "categories"} <= content.keys():
@@ -81,22 +98,7 @@ def load_coco(path: Path, where: str) -> dict[str, Any]:
     return content
 
 
-def expected_classes(dataset: Mapping, where: str, kind: str) -> list[str]:
-    """The class names a config asks for: its own, or those its mmdet dataset type has built in."""
-    classes = (dataset.get("metainfo") or {}).get("classes")
-    if classes is None:
-        return DATASETS.get(f"mmdet.{kind}").METAINFO.get("classes", [])
-    if isinstance(classes, str):  # mmengine takes a string for the path of a list
-        if not os.path.isfile(classes):
-            raise ValueError(
-                f"{where}.metainfo.classes must be a tuple of names or the path of a list, got "
-                f"the string {classes!r}: one class is written ({classes!r},), with the comma"
-            )
-        return Path(classes).read_text().splitlines()
-    return classes
-
-
-def check_coco(dataset: Mapping, where: str, kind: str) -> None:
+def check_coco(dataset: Mapping, where: str, phases: set[str], scope: str | None) -> Classes:
     """Checks folder, annotation file, images and class names of a CocoDataset."""
     root, prefix = dataset.get("data_root") or "", dataset.get("data_prefix") or {}
     if not isinstance(prefix, Mapping) or "img" not in prefix:
@@ -109,20 +111,51 @@ def check_coco(dataset: Mapping, where: str, kind: str) -> None:
         need(join(root, ""), "data folder", where, "data_root")
     need(annotation, "annotation file", where, "ann_file")
     need(folder, "image folder", where, "data_prefix.img")
-    content = load_coco(annotation, where)
-    found = [category["name"] for category in content["categories"]]
-    unknown = [name for name in expected_classes(dataset, where, kind) if name not in found]
+    content, at = load_coco(annotation, where), f"{where}: the annotation file {str(annotation)!r}"
+    if not content["images"] or not content["categories"]:
+        raise ValueError(f"{at} has no images or no categories: name another file by ann_file")
+    check_keys(content["categories"], ("id", "name"), "categories", at)
+    check_keys(content["images"], IMAGE_KEYS, "images", at)
+    names = class_names(dataset, where, scope, content)
+    check_names(names, [category["name"] for category in content["categories"]], annotation, where)
+    files = [image["file_name"] for image in content["images"]]
+    need_images(folder, files, annotation, where, "data_prefix.img")
+    steps = [step for step in dataset.get("pipeline") or [] if isinstance(step, Mapping)]
+    with_mask = any(step.get("with_mask") for step in steps)
+    check_content(content, at, phases, with_mask, names)
+    load = next((step for step in steps if "LoadImage" in str(step.get("type"))), {})
+    check_sizes(content["images"], folder, load, at)
+    return Classes(names)
+
+
+def check_names(names: Sequence[str], found: list[str], annotation: Path, where: str) -> None:
+    """Checks the names asked for against those of the annotation's categories.
+
+    mmdet numbers the labels in the file's order, whatever the order of `metainfo.classes`: in
+    another order, each label would have another's name.
+    """
+    unknown = [name for name in names if name not in found]
     if unknown:
         raise ValueError(
             f"{where}.metainfo.classes must be among the categories of {str(annotation)!r} "
-            f"({_few(found)}), got {_few(unknown)}: write metainfo=dict(classes=(...)) with the "
+            f"({few(found)}), got {few(unknown)}: write metainfo=dict(classes=(...)) with the "
             "annotation's names, in every dataset of the config"
         )
-    names = [image["file_name"] for image in content["images"]]
-    need_images(folder, names, annotation, where, "data_prefix.img")
+    numbered = [name for name in found if name in names]
+    if len(numbered) != len(set(numbered)):
+        raise ValueError(
+            f"the categories of {str(annotation)!r} must have different names, got {few(found)}: "
+            "take out those without objects, which some tools write beside the classes"
+        )
+    if numbered != list(names):
+        raise ValueError(
+            f"{where}.metainfo.classes must stand in the order of the categories of "
+            f"{str(annotation)!r}, in which mmdet numbers the labels, {few(numbered)}; got "
+            f"{few(names)}: write them in that order, in every dataset of the config"
+        )
 
 
-def check_folder(dataset: Mapping, where: str, kind: str) -> None:
+def check_folder(dataset: Mapping, where: str, kind: str, scope: str | None) -> Classes:
     """Checks folder, annotation list, images and number of classes of a CustomDataset."""
     root, prefix = dataset.get("data_root") or "", dataset.get("data_prefix") or ""
     ann_file, split = dataset.get("ann_file") or "", dataset.get("split") or ""
@@ -142,11 +175,14 @@ def check_folder(dataset: Mapping, where: str, kind: str) -> None:
         lines = join(root, ann_file).read_text().splitlines()
         names = [line.strip().rsplit(" ", 1)[0] if labelled else line for line in lines]
         need_images(folder, names, join(root, ann_file), where, "data_prefix")
-    elif labelled:
-        _check_subfolders(dataset, folder, where)
+        labels = listed_labels(lines, join(root, ann_file), where) if labelled else []
+        return Classes(class_names(dataset, where, scope), max(labels, default=-1) + 1)
+    if labelled:
+        return Classes(_check_subfolders(dataset, folder, where))
+    return Classes(None)
 
 
-def _check_subfolders(dataset: Mapping, folder: Path, where: str) -> None:
+def _check_subfolders(dataset: Mapping, folder: Path, where: str) -> list[str]:
     found = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
     classes = dataset.get("classes") or (dataset.get("metainfo") or {}).get("classes")
     if not found:
@@ -157,9 +193,10 @@ def _check_subfolders(dataset: Mapping, folder: Path, where: str) -> None:
     if classes is not None and not isinstance(classes, str) and len(classes) != len(found):
         raise ValueError(
             f"{where}.metainfo.classes must be as many as the folders in {str(folder)!r} "
-            f"({len(found)}: {_few(found)}), got {len(classes)}: {_few(classes)}; name the classes "
+            f"({len(found)}: {few(found)}), got {len(classes)}: {few(classes)}; name the classes "
             "that are there"
         )
+    return found
 
 
 def check_loading(dataset: Mapping, where: str, phase: str) -> None:
@@ -173,41 +210,49 @@ def check_loading(dataset: Mapping, where: str, phase: str) -> None:
             )
 
 
-def _few(names: Any) -> str:
-    names = [str(name) for name in names]
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-
-
-def check_data(cfg: Mapping, phases: tuple[str, ...] = PHASES) -> None:
+def check_data(cfg: Mapping, phases: tuple[str, ...] = PHASES) -> dict[str, Classes]:
     """Checks the data of a config's dataloaders.
 
     Looked at: mmdet's CocoDataset and mmpretrain's CustomDataset and ImageNet, alone or in
-    wrappers, on a local disk. Other types and storage are left to their host. In a distributed run
-    the first process looks for all.
+    wrappers, on a local disk, and what is derived from CocoDataset elsewhere. Other types and
+    storage are left to their host. In a distributed run the first process looks for all.
 
     Args:
         cfg: the whole config; dataloaders that it lacks are passed over.
         phases: the dataloaders to look at, e.g. ('test',) in a run that only tests.
+
+    Returns:
+        Key of a dataset in the config -> what is known of its classes.
 
     Raises:
         FileNotFoundError: a folder, an annotation file or images that it names are not there.
         ValueError: an annotation cannot be read or does not have the config's classes.
     """
     if int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", 0))) != 0:
-        return
-    seen = []
+        return {}
+    scope, found = cfg.get("default_scope"), {}
+    for where, dataset, used_for in _different_datasets(cfg, phases):
+        kind = type_of(dataset, scope)
+        name = kind if isinstance(kind, str) else kind.__name__
+        if is_coco(kind):
+            found[where] = check_coco(dataset, where, used_for, scope)
+        elif name.rpartition(".")[2] in FOLDER_TYPES:
+            found[where] = check_folder(dataset, where, name.rpartition(".")[2], scope)
+    return found
+
+
+def _different_datasets(cfg: Mapping, phases: tuple[str, ...]) -> list[tuple]:
+    """(key, config, phases) of each dataset on a local disk: one that stands twice, once."""
+    different = []
     for phase in phases:
         loader = cfg.get(f"{phase}_dataloader") or {}
         for where, dataset in leaf_datasets(loader.get("dataset"), f"{phase}_dataloader.dataset"):
             check_loading(dataset, where, phase)
-            kind = dataset.get("type", "")
-            kind = (kind if isinstance(kind, str) else kind.__name__).rpartition(".")[2]
             data = {key: value for key, value in dataset.items() if key != "pipeline"}
             remote = dataset.get("backend_args") or "://" in str(dataset.get("data_root"))
-            if remote or data in seen:
-                continue
-            seen.append(data)
-            if kind in COCO_TYPES:
-                check_coco(dataset, where, kind)
-            elif kind in FOLDER_TYPES:
-                check_folder(dataset, where, kind)
+            same = [entry for entry in different if entry[0] == data]
+            if same:
+                same[0][3].add(phase)
+            elif not remote:
+                different.append((data, where, dataset, {phase}))
+    return [entry[1:] for entry in different]

@@ -1,79 +1,91 @@
-"""The classes of your own data, read from the data: for configs that anybody's data fill in."""
+"""The classes of a dataset as its config and its files say them, before it is built."""
 
-import colorsys
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from robustnet_mm.datasets.checks import load_coco
+from mmengine.registry import DATASETS
 
-NEXT_STEP = "set DATA_ROOT to your data's folder (docs/own-data.md)"
-
-
-def coco_classes(*files: str | Path) -> tuple[str, ...]:
-    """Names of the categories of COCO annotation files, in the order of the files.
-
-    That order is the labels': mmdet numbers the categories as the file lists them, whatever their
-    ids. So every file must list the same ones, with or without objects.
-
-    Args:
-        *files: Annotation files, the training's first.
-
-    Raises:
-        FileNotFoundError: A file is not there.
-        ValueError: A file is no COCO file, has no categories or a name twice, or differs from the
-            first.
-    """
-    found = {}
-    for file in map(Path, files):
-        if not file.is_file():
-            raise FileNotFoundError(f"annotation file {str(file)!r} is not there: {NEXT_STEP}")
-        found[file] = names = [str(c["name"]) for c in load_coco(file, "own data")["categories"]]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if not names or twice:
-            raise ValueError(
-                f"categories of {str(file)!r} must be one or more different names, got "
-                f"{'twice ' + ', '.join(twice) if twice else 'none'}: mend the file"
-            )
-    first, *others = found
-    for file in others:
-        if found[file] != found[first]:
-            raise ValueError(
-                f"categories of {str(file)!r} must be those of {str(first)!r} in the same order, "
-                f"{found[first]}, got {found[file]}: labels follow that order; write the same list "
-                "into both"
-            )
-    return tuple(found[first])
+COCO_TYPES = ("CocoDataset", "CityscapesDataset", "DeepFashionDataset", "iSAIDDataset")
+FOLDER_TYPES = ("CustomDataset", "ImageNet", "ImageNet21k")
 
 
-def folder_classes(*folders: str | Path) -> tuple[str, ...]:
-    """Names of the folders of images in `folders`, one for each class, in mmpretrain's order.
+class Classes(NamedTuple):
+    """What is known of the classes of a dataset."""
+
+    names: list[str] | None  # in the order of the labels; None where nobody says
+    at_least: int = 0  # number of classes that the labels need
+
+
+def type_of(dataset: Mapping, scope: str | None) -> type | str:
+    """The class that a dataset's config names, its name where no registry has it.
 
     Args:
-        *folders: The training's first, then others with the same classes.
+        dataset: Config of the dataset.
+        scope: `default_scope` of the config.
+    """
+    kind = dataset.get("type", "")
+    if not isinstance(kind, str):
+        return kind
+    scope = dataset.get("_scope_") or scope
+    names = [f"{scope}.{kind}"] if scope and "." not in kind else []
+    if "." not in kind and kind in COCO_TYPES:
+        names.append(f"mmdet.{kind}")
+    found = (DATASETS.get(name) for name in [*names, kind] if name)
+    return next((one for one in found if one is not None), kind)
+
+
+def is_coco(kind: type | str) -> bool:
+    """Whether a dataset reads COCO's files as mmdet's CocoDataset does.
+
+    mmdet's own subclasses may read other keys; those of users and of this package read these.
+    """
+    if isinstance(kind, str):
+        return kind.rpartition(".")[2] in COCO_TYPES
+    derived = any(base.__name__ == "CocoDataset" for base in kind.__mro__)
+    return kind.__name__ in COCO_TYPES or (derived and not kind.__module__.startswith("mmdet."))
+
+
+def class_names(
+    dataset: Mapping, where: str, scope: str | None, content: Mapping | None = None
+) -> list[str] | None:
+    """Names of the classes in the order of the labels; None where neither config nor type has any.
+
+    Asked in turn: the config's own `classes` or `metainfo.classes`, those that the dataset's type
+    has built in, and the categories of its annotation file.
+
+    Args:
+        dataset: Config of the dataset.
+        where: Its key in the config, for messages.
+        scope: `default_scope` of the config.
+        content: The dictionary of its COCO file, where it has one.
 
     Raises:
-        FileNotFoundError: A folder is not there.
-        ValueError: A folder holds no folders, or others than the first.
+        ValueError: A string that is not the path of a list.
     """
-    found = {}
-    for folder in map(Path, folders):
-        if not folder.is_dir():
-            raise FileNotFoundError(f"image folder {str(folder)!r} is not there: {NEXT_STEP}")
-        found[folder] = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
-    first, *others = found
-    if not found[first]:
-        raise ValueError(f"{str(first)!r} must hold one folder of images for each class, got none")
-    for folder in others:
-        if found[folder] != found[first]:
-            different = sorted(set(found[folder]) ^ set(found[first]))
+    given = dataset.get("classes") or (dataset.get("metainfo") or {}).get("classes")
+    if isinstance(given, str):  # mmengine takes a string for the path of a list
+        if not os.path.isfile(given):
             raise ValueError(
-                f"folders of {str(folder)!r} must be those of {str(first)!r}, got others or none "
-                f"of: {', '.join(different[:8])}"
+                f"{where}.metainfo.classes must be a tuple of names or the path of a list, got "
+                f"the string {given!r}: one class is written ({given!r},), with the comma"
             )
-    return tuple(found[first])
+        return Path(given).read_text().splitlines()
+    if given is None:
+        given = getattr(type_of(dataset, scope), "METAINFO", {}).get("classes")
+    if given is None and content is not None:
+        given = [category["name"] for category in content["categories"]]
+    return None if given is None else list(given)
 
 
-def palette(classes: tuple[str, ...]) -> list[tuple[int, int, int]]:
-    """A colour (R, G, B) in 0..255 for each class; mmdet's own palette ends at COCO's 80."""
-    hues = (k * 0.618034 % 1 for k in range(len(classes)))  # neighbours far apart
-    return [tuple(round(255 * c) for c in colorsys.hsv_to_rgb(hue, 0.75, 0.95)) for hue in hues]
+def listed_labels(lines: list[str], path: Path, where: str) -> list[int]:
+    """The labels of a list of images, 'NAME LABEL' in each line."""
+    labels: list[Any] = [line.strip().rpartition(" ")[2] for line in lines]
+    wrong = [label for label in labels if not label.isdecimal()]
+    if wrong or not labels:
+        raise ValueError(
+            f"{where}: each line of {str(path)!r} must be an image and the number of its class, "
+            f"'cats/1.jpg 0', got {wrong[0] if wrong else 'no lines'!r}: write numbers from 0 on"
+        )
+    return [int(label) for label in labels]

@@ -15,6 +15,7 @@ from robustnet_mm.registry import TRANSFORMS
 
 # first bytes of a format -> the marker that ends a whole file of it
 END_MARKERS = {b"\xff\xd8\xff": b"\xff\xd9", b"\x89PNG\r\n\x1a\n": b"IEND"}
+WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")  # Pillow's, of more than 8 bits
 TAIL = 64  # bytes: room for the padding that some writers add after the marker
 
 
@@ -27,6 +28,14 @@ def seems_cut(content: bytes) -> bool:
     """
     tail = content[-TAIL:]
     return any(content.startswith(k) and end not in tail for k, end in END_MARKERS.items())
+
+
+def mode_of(content: bytes) -> str | None:
+    """Pillow's word for the pixels of an image, from its header; None where it knows none."""
+    try:
+        return Image.open(io.BytesIO(content)).mode
+    except Exception:  # as below
+        return None
 
 
 def why_broken(content: bytes) -> str | None:
@@ -65,6 +74,7 @@ class LoadImage(LoadImageFromFile):
                 "on_error='skip' and backend_args"
             )
         self.on_error = on_error
+        self.skipped_by: str | None = "LoadImage(on_error='skip')"  # the setting, for the error
         self.skipped: set[str] = set()
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any] | None:
@@ -95,6 +105,11 @@ class LoadImage(LoadImageFromFile):
                 "of the annotation"
             ) from error
         image, reason = None, None
+        if self.imdecode_backend == "pillow" and (mode := mode_of(content)) in WIDE_MODES:
+            raise ValueError(
+                f"the image {path} has pixels of more than 8 bits (mode {mode}), which Pillow cuts "
+                "off at white: set imdecode_backend='cv2', which scales 16 bits to 8, or convert it"
+            )
         try:
             image = mmcv.imfrombytes(content, self.color_type, backend=self.imdecode_backend)
         except Exception as error:  # each decoder has its own exceptions
@@ -102,10 +117,15 @@ class LoadImage(LoadImageFromFile):
         if image is None or seems_cut(content):
             reason = why_broken(content) or reason
         if image is None or reason:
+            skip = f", or train without it by {self.skipped_by}" if self.skipped_by else ""
             raise ValueError(
                 f"the image {path} is broken ({reason or 'it cannot be decoded'}): restore the "
-                "file, take it out of the annotation, or train without it by "
-                "LoadImage(on_error='skip')"
+                f"file, take it out of the annotation{skip}"
+            )
+        if image.dtype != np.uint8:
+            raise ValueError(
+                f"the image {path} was read as {image.dtype}, and the preprocessor's mean and std "
+                "are those of 8 bits: set color_type='color', or convert it"
             )
         return image
 

@@ -122,7 +122,9 @@ class CheckedImagesHook(Hook):
         self.on_error = LoadImage(on_error).on_error
 
     def before_train(self, runner):
-        _check_images(runner.train_dataloader.dataset, self.on_error)
+        key = _key_in(runner.cfg)
+        setting = f"--cfg-options {key}.on_error=skip" if key else None
+        _check_images(runner.train_dataloader.dataset, self.on_error, setting)
 
     def before_val(self, runner):
         _check_images(runner.val_dataloader.dataset, "raise")
@@ -131,16 +133,28 @@ class CheckedImagesHook(Hook):
         _check_images(runner.test_dataloader.dataset, "raise")
 
 
-def _check_images(dataset, on_error: str):
+def _key_in(cfg) -> str | None:
+    """Where a config has the `CheckedImagesHook`, under the user's own name for it."""
+    default, custom = cfg.get("default_hooks") or {}, cfg.get("custom_hooks") or []
+    places = [(f"default_hooks.{name}", hook) for name, hook in default.items()]
+    places += [(f"custom_hooks.{index}", hook) for index, hook in enumerate(custom)]
+    for key, hook in places:
+        if isinstance(hook, dict) and str(hook.get("type")).endswith("CheckedImagesHook"):
+            return key
+    return None
+
+
+def _check_images(dataset, on_error: str, setting: str | None = None):
     """Replace the loading in a dataset's pipeline, inside wrappers too."""
     for inner in (getattr(dataset, "dataset", None), *getattr(dataset, "datasets", ())):
         if inner is not None:
-            _check_images(inner, on_error)
+            _check_images(inner, on_error, setting)
     steps = getattr(getattr(dataset, "pipeline", None), "transforms", [])
     for index, step in enumerate(steps):
         if type(step) is LoadImageFromFile:
             names = ("to_float32", "color_type", "imdecode_backend", "backend_args")
             steps[index] = LoadImage(on_error, **{name: getattr(step, name) for name in names})
+            steps[index].skipped_by = setting
 
 
 class WholeFileBackend(LocalBackend):

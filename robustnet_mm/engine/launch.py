@@ -4,9 +4,10 @@ import logging
 import os
 import sys
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import torch
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.logging import print_log
@@ -14,8 +15,8 @@ from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
-from robustnet_mm.datasets.checks import check_data
-from robustnet_mm.models.towers import IMAGENET_NORM
+from robustnet_mm.engine.checks import check_config
+from robustnet_mm.ops.place import provide
 from robustnet_mm.weight_files import find_state_dict, read_checkpoint, some
 
 
@@ -34,13 +35,14 @@ def add_common_arguments(parser: ArgumentParser):
 
 
 def read_config(args: Namespace) -> Config:
-    """The config with the command line's changes, and a `work_dir`.
+    """The config with the command line's changes, and a `work_dir`; mmcv's operators stand ready.
 
     Raises:
         FileNotFoundError: No such config.
     """
     if not Path(args.config).is_file():
         raise FileNotFoundError(f"config {args.config} does not exist: name a file under configs/")
+    provide()  # before a host is imported
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     cfg = Config.fromfile(args.config)
     if args.cfg_options:
@@ -60,49 +62,14 @@ def build_runner(cfg: Config, splits: tuple[str, ...]) -> Runner:
     Raises:
         ValueError, FileNotFoundError: As the checks say.
     """
-    if "train" in splits:
-        _check_amp(cfg)
-    check_normalization(cfg)
-    check_data(cfg, splits)
+    check_config(cfg, splits)
     start = _read_start(cfg)
     if cfg.launcher == "pytorch" and not torch.cuda.is_available():
         _distribute_on_cpu(cfg)
     runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
     if start is not None and isinstance(runner.model, torch.nn.Module):  # FlexibleRunner: not yet
-        _check_fit(runner.model, start)
+        _check_fit(runner.model, start, bool(cfg.get("resume")))
     return runner
-
-
-def _check_amp(cfg: Config):
-    if cfg.get("optim_wrapper", {}).get("type") == "AmpOptimWrapper":
-        if not torch.cuda.is_available():
-            raise ValueError(
-                "optim_wrapper.type is AmpOptimWrapper (or --amp was given), which needs a GPU, "
-                "and none is visible: leave --amp out, or set optim_wrapper.type=OptimWrapper"
-            )
-
-
-def check_normalization(cfg: Config):
-    """`data_norm` of the backbone must say what the data preprocessor does."""
-    model = cfg.get("model", {})
-    backbone = model.get("backbone", {})
-    if not str(backbone.get("type")).startswith("robustnet_mm."):
-        return
-    done = model.get("data_preprocessor") or cfg.get("data_preprocessor") or {}
-    done = done.get("preprocessor", done)  # within a SizedDataPreprocessor
-    stated = backbone.get("data_norm") or IMAGENET_NORM
-    for key, nothing in (("mean", 0.0), ("std", 1.0)):
-        values = [float(value) for value in done.get(key) or [nothing] * 3]
-        if not np.allclose(values, stated[key], atol=1e-2):
-            raise ValueError(
-                f"model.backbone.data_norm says {key}={list(stated[key])}, but data_preprocessor "
-                f"has {key}={values}: set both to what the images go through"
-            )
-    if not (done.get("bgr_to_rgb") or done.get("to_rgb")):
-        raise ValueError(
-            "data_preprocessor leaves the images in BGR and the towers read RGB: set "
-            "data_preprocessor.bgr_to_rgb=True (mmdet) or data_preprocessor.to_rgb=True"
-        )
 
 
 def _read_start(cfg: Config) -> dict | None:
@@ -117,8 +84,12 @@ def _read_start(cfg: Config) -> dict | None:
     return read_checkpoint(start)
 
 
-def _check_fit(model: torch.nn.Module, checkpoint: dict):
-    """`load_from` takes what fits: refuse a file that hardly does, from another architecture."""
+def _check_fit(model: torch.nn.Module, checkpoint: dict, resume: bool = False):
+    """`load_from` takes what fits: refuse a file that hardly does, from another architecture.
+
+    What is resumed must fit to the last key: fresh parts in the middle of a schedule would learn
+    at the rate, and with the optimiser's state, of trained ones.
+    """
     model = model.module if is_model_wrapper(model) else model
     found, own = find_state_dict(checkpoint), model.state_dict()
     backbone = [key for key in own if key.startswith("backbone.")]
@@ -130,6 +101,45 @@ def _check_fit(model: torch.nn.Module, checkpoint: dict):
             "model.backbone, or load published networks by init_cfg=dict(type="
             "'robustnet_mm.PretrainedTower', ...) of each tower"
         )
+    bad = [k for k, v in found.items() if v.is_floating_point() and not v.isfinite().all()]
+    if bad:
+        raise ValueError(
+            f"load_from or resume names a checkpoint with weights that are not finite ({some(bad)})"
+            ": the training that wrote it had diverged, name an earlier one"
+        )
+    other = [
+        f"{key} {tuple(found[key].shape) if key in found else 'missing'}, here {tuple(value.shape)}"
+        for key, value in own.items()
+        if key not in found or found[key].shape != value.shape
+    ]
+    if resume and other:
+        raise ValueError(
+            f"a training is resumed with the model of its checkpoint, but {len(other)} tensors are "
+            f"others: {some(other, 3)}. Put num_classes and the rest of the model back, or start a "
+            "new training from these weights: load_from=FILE, no --resume, another --work-dir"
+        )
+
+
+def how_to_resume(work_dir: str) -> str:
+    """What to do with a training that was stopped."""
+    newest = Path(work_dir) / "last_checkpoint"
+    if not newest.is_file():
+        return f"there is no checkpoint in {work_dir} yet, start the training again"
+    return f"the same command with --resume goes on from {newest.read_text().strip()}"
+
+
+@contextmanager
+def ending_on_interrupt(next_step: Callable[[], str]) -> Iterator[None]:
+    """Ctrl-C ends the process in one line, with the shell's status of an interrupt."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if int(os.environ.get("RANK", 0)) == 0:
+            sys.stderr.write(f"\ninterrupted: {next_step()}\n")
+        if torch.distributed.is_initialized():  # the others may wait for this process
+            sys.stderr.flush()
+            os._exit(130)
+        sys.exit(130)
 
 
 def finish():

@@ -5,11 +5,11 @@ the block's spatial convolution; `detail` is that convolution's activated output
 """
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from robustnet_mm.arguments import check_choice
 from robustnet_mm.key_tables import conformer_keys, resnet_keys
 from robustnet_mm.registry import MODELS
 
@@ -160,13 +160,7 @@ class ConvTower(CNNTower):
 
     def __init__(self, arch: str, **kwargs):
         super().__init__(**kwargs)
-        if arch not in CONV_ARCHS:
-            close = get_close_matches(str(arch), CONV_ARCHS, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise ValueError(
-                f"arch of ConvTower must be one of {', '.join(CONV_ARCHS)}, got {arch!r}{hint} "
-                "(other CNNs: TimmCNNTower)"
-            )
+        check_choice("arch of ConvTower", arch, CONV_ARCHS, " (other CNNs: TimmCNNTower)")
         self.arch, spec = arch, CONV_ARCHS[arch]
         self.conv1 = nn.Conv2d(3, spec.stem, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(spec.stem, eps=spec.eps)

@@ -8,6 +8,7 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from robustnet_mm.arguments import check_dict, check_flag, check_init_cfg, check_whole
 from robustnet_mm.checkpoint import carry_out_init_cfg
 from robustnet_mm.registry import MODELS
 
@@ -20,6 +21,7 @@ class _Classifier(BaseModule):
 
     def __init__(self, in_channels: int, num_classes: int, init_cfg=None):
         super().__init__(init_cfg)
+        check_init_cfg(self, init_cfg)
         self.fc = nn.Linear(in_channels, num_classes)
         nn.init.trunc_normal_(self.fc.weight, std=0.02)
         nn.init.zeros_(self.fc.bias)
@@ -65,6 +67,7 @@ class ViTClassifier(_Classifier):
     ):
         if pool not in ("token", "avg"):
             raise ValueError(f"pool must be 'token' or 'avg', got {pool!r}")
+        check_flag("norm_first", norm_first)
         super().__init__(in_channels, num_classes, init_cfg)
         self.pool = pool
         self.norm_first = norm_first
@@ -102,6 +105,7 @@ class _TimmClassifier(BaseModule):
 
     def __init__(self, num_classes: int, model_name: str, model_args=None, init_cfg=None):
         super().__init__(init_cfg)
+        check_init_cfg(self, init_cfg)
         self.model_name = model_name
         self.model = self._make({**(model_args or {}), "num_classes": num_classes})
         names = "|".join(re.escape(name.split(".")[0]) for name in self.model.state_dict())
@@ -176,6 +180,10 @@ class TwoTowerHead(BaseModule):
         init_cfg=None,
     ):
         super().__init__(init_cfg)
+        check_init_cfg(self, init_cfg)
+        check_whole("num_classes", num_classes, 1, also=": set it to the classes of your data")
+        for name, cfg in (("cnn", cnn), ("vit", vit)):
+            check_dict(f"{name} of TwoTowerHead", cfg, "dict(in_channels=256)")
         self.num_classes = num_classes
         cnn_type = TimmCNNClassifier if "model_name" in cnn else CNNClassifier
         vit_type = TimmViTClassifier if "model_name" in vit else ViTClassifier

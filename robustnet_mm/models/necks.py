@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from robustnet_mm.arguments import check_init_cfg, check_whole
 from robustnet_mm.registry import MODELS
 
 from .fiu import make_gate
@@ -30,7 +31,8 @@ class TowerNeck(BaseModule):
         out_channels: Channels of the result: `in_channels` of the host's neck.
 
     Raises:
-        ValueError: `num_levels` is smaller than the number of levels that come in.
+        ValueError: `num_levels` is smaller than the number of levels that come in, or
+            `start_level` is none of the levels.
     """
 
     def __init__(
@@ -43,8 +45,11 @@ class TowerNeck(BaseModule):
         init_cfg=None,
     ):
         super().__init__(init_cfg)
+        check_init_cfg(self, init_cfg)
         self.in_channels = tuple(in_channels)
         self.norm = nn.LayerNorm(embed_dims, eps=1e-6)
+        if num_levels is not None:
+            check_whole("num_levels", num_levels, 1)
         self.start_level = start_level
         missing = (num_levels or len(self.in_channels)) - len(self.in_channels)
         if missing < 0:
@@ -53,6 +58,7 @@ class TowerNeck(BaseModule):
                 f"got {num_levels}: set start_level here and in the host's neck"
             )
         self.out_channels = self.in_channels + self.in_channels[-1:] * missing
+        check_whole("start_level", start_level, 0, len(self.out_channels) - 1)
         used = self.out_channels[start_level:]
         self.convs = nn.ModuleList(nn.Conv2d(embed_dims, c, kernel_size=1) for c in used)
         self.gates = nn.ModuleList(make_gate(gate, c, dim=1) for c in used)
@@ -61,7 +67,7 @@ class TowerNeck(BaseModule):
         """`TowerOutputs` -> the pyramid, each map (N, C, H, W) and contiguous.
 
         Raises:
-            ValueError: The backbone gives no `TowerOutputs`, or maps of other channels.
+            ValueError: The backbone gives no `TowerOutputs`, or maps or tokens of other widths.
         """
         if not hasattr(outputs, "tokens"):
             raise ValueError(
@@ -73,6 +79,11 @@ class TowerNeck(BaseModule):
             raise ValueError(
                 f"in_channels of TowerNeck must be those of the backbone's maps, {channels}, "
                 f"got {self.in_channels}: set it to the backbone's out_channels"
+            )
+        if [tokens.size(-1)] != list(self.norm.normalized_shape):
+            raise ValueError(
+                f"embed_dims of TowerNeck must be that of the backbone, {tokens.size(-1)}, got "
+                f"{self.norm.normalized_shape[0]}"
             )
         maps = list(maps)
         while len(maps) < len(self.out_channels):
@@ -102,6 +113,7 @@ class SimplePyramid(BaseModule):
 
     def __init__(self, embed_dims: int, init_cfg=None):
         super().__init__(init_cfg)
+        check_init_cfg(self, init_cfg)
         self.norm = nn.LayerNorm(embed_dims, eps=1e-6)
         self.twice = _doubled(embed_dims)
         self.four_times = nn.Sequential(_doubled(embed_dims), nn.GELU(), _doubled(embed_dims))

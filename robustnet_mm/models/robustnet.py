@@ -5,12 +5,18 @@ From the paper "RobustVision: Making CNN and ViT Good Friends with Pre-Trained V
 networks compute alone.
 """
 
-from difflib import get_close_matches
 from typing import NamedTuple
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from robustnet_mm.arguments import (
+    check_choice,
+    check_dict,
+    check_flag,
+    check_init_cfg,
+    check_rate,
+)
 from robustnet_mm.checkpoint import carry_out_init_cfg
 from robustnet_mm.registry import MODELS
 
@@ -26,6 +32,10 @@ VARIANTS = {
     "large-patch16": ("conformer_base", "vit_large_patch16_224.mae", None),  # the paper's RN-large
     "base-patch14": ("conformer_base", "vit_huge_patch14_224.mae", None),  # the paper's RN-base
 }
+_EXAMPLES = dict(
+    cnn="dict(type='robustnet_mm.TimmCNNTower', model_name='resnet50')",
+    vit="dict(type='robustnet_mm.ViTTower', model_name='vit_base_patch16_224')",
+)
 
 
 class TowerOutputs(NamedTuple):
@@ -88,9 +98,12 @@ class RobustNet(BaseModule):
         init_cfg=None,
     ):
         super().__init__(init_cfg)
-        _check_choice("direction", direction, DIRECTIONS)
-        _check_choice("fuse", fuse, FUSES)
-        _check_choice("out_type", out_type, ("towers", "pyramid"))
+        check_init_cfg(self, init_cfg)
+        check_choice("direction", direction, DIRECTIONS)
+        check_choice("fuse", fuse, FUSES)
+        check_choice("out_type", out_type, ("towers", "pyramid"))
+        check_rate("drop_exchange", drop_exchange)
+        check_flag("with_cp", with_cp)
         cnn, vit = _tower_configs(arch, cnn, vit)
         self.cnn, self.vit = (
             _build_tower(name, {"data_norm": data_norm, **cfg})
@@ -101,17 +114,20 @@ class RobustNet(BaseModule):
         self.embed_dims = self.vit.embed_dims
         pairs = pair_blocks(len(self.cnn.blocks), len(self.vit.blocks), weave)
         self.exchanges = pairs if direction != "none" else []
-        _check_rate("drop_exchange", drop_exchange)
         settings = (direction, gate, fuse, drop_exchange)
         self.fius = nn.ModuleList(self._make_fiu(u, *settings) for u, _ in self.exchanges)
+        self.dropped_keys = _absent_keys(direction, len(pairs))
         if direction != "none" and not pairs:
-            raise ValueError(
-                "the towers cannot meet: an exchange needs 2 CNN blocks and 1 transformer block "
-                f"(weave={weave!r}: 3 and 2), the CNN has {len(self.cnn.blocks)} and the ViT "
-                f"{len(self.vit.blocks)}: take deeper towers, weave=[(0, 0)], or direction='none'"
-            )
+            self._refuse_to_weave(weave)
         if out_type == "pyramid":
             self._end_with_the_last_exchange(direction)
+
+    def _refuse_to_weave(self, weave):
+        raise ValueError(
+            "the towers cannot meet: an exchange needs 2 CNN blocks and 1 transformer block "
+            f"(weave={weave!r}: 3 and 2), the CNN has {len(self.cnn.blocks)} and the ViT "
+            f"{len(self.vit.blocks)}: take deeper towers, weave=[(0, 0)], or direction='none'"
+        )
 
     def _end_with_the_last_exchange(self, direction: str):
         """Without tokens among the outputs, nothing reads what later transformer blocks make."""
@@ -187,18 +203,19 @@ class RobustNet(BaseModule):
         return num_layers - 1, num_layers
 
 
-def _check_choice(name: str, value, allowed: tuple[str, ...]):
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
-
-
-def _check_rate(name: str, value: float):
-    if not 0 <= value < 1:
-        raise ValueError(f"{name} must be in [0, 1), got {value}")
+def _absent_keys(direction: str, num_exchanges: int) -> list[str]:
+    """Beginnings of the keys that a file of both directions has beyond those of this one."""
+    if direction == "none":
+        return ["fius."]
+    absent = dict(cnn_to_vit="expand", vit_to_cnn="squeeze").get(direction)
+    return [f"fius.{k}.{absent}" for k in range(num_exchanges)] if absent else []
 
 
 def _tower_configs(arch: str | None, cnn: dict | None, vit: dict | None) -> tuple[dict, dict]:
     """The configs of both towers, from a row of the table, from the arguments, or merged."""
+    for name, cfg in (("cnn", cnn), ("vit", vit)):
+        if cfg is not None:
+            check_dict(name, cfg, _EXAMPLES[name])
     if arch is None:
         if cnn is None or vit is None:
             raise ValueError(
@@ -206,10 +223,7 @@ def _tower_configs(arch: str | None, cnn: dict | None, vit: dict | None) -> tupl
                 f"got cnn={cnn}, vit={vit}"
             )
         return cnn, vit
-    if arch not in VARIANTS:
-        close = get_close_matches(str(arch), VARIANTS, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"arch must be one of {', '.join(VARIANTS)}, got {arch!r}{hint}")
+    check_choice("arch", arch, VARIANTS)
     conv_arch, model_name, model_args = VARIANTS[arch]
     row_cnn = dict(type="robustnet_mm.ConvTower", arch=conv_arch)
     row_vit = dict(type="robustnet_mm.ViTTower", model_name=model_name, model_args=model_args)

@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from robustnet_mm.registry import MODELS
 
 from .conv_tower import add_guide
-from .towers import CNNTower, create_timm_model, frozen_statistics, norm_of
+from .towers import CNNTower, checked_args, create_timm_model, frozen_statistics, norm_of
 
 # timm's network -> (what runs before the first block, what holds the blocks)
 _TRUNKS = {
@@ -198,7 +198,7 @@ def create_cnn(model_name: str, model_args: dict | None) -> tuple[nn.Module, tup
     Raises:
         ValueError: Unknown name, or a network without stages.
     """
-    model = create_timm_model(model_name, "*", **(model_args or {}))
+    model = create_timm_model(model_name, "*", **checked_args(model_args))
     trunk = _TRUNKS.get(type(model).__name__, _OTHER_TRUNK)
     if not all(isinstance(getattr(model, n, None), nn.Module) for n in sum(trunk, ())):
         plain_vit = type(model).__name__ in ("VisionTransformer", "Eva", "Beit")

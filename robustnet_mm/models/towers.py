@@ -17,6 +17,13 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+from robustnet_mm.arguments import (
+    check_dict,
+    check_flag,
+    check_init_cfg,
+    check_rate,
+    check_whole,
+)
 from robustnet_mm.checkpoint import carry_out_init_cfg
 
 # RGB, in pixel values 0 .. 255: what the hosts' data preprocessors do by default
@@ -69,8 +76,23 @@ class Renormalize(nn.Module):
         self.register_buffer("shift", torch.tensor(shift).view(3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W) -> the same shape; the images themselves where both agree."""
+        """(N, 3, H, W) -> the same shape; the images themselves where both agree.
+
+        Raises:
+            ValueError: Other channels than three, pixels as whole numbers, or double precision.
+        """
+        _check_images(images, self.scale.dtype)
         return images if self.same else images * self.scale + self.shift
+
+
+def _check_images(images: Tensor, dtype: torch.dtype):
+    doubled = images.dtype == torch.float64 != dtype
+    if images.ndim != 4 or images.size(1) != 3 or not images.is_floating_point() or doubled:
+        raise ValueError(
+            f"images must be (N, 3, height, width) {dtype}, RGB and normalised, got "
+            f"{tuple(images.shape)} {images.dtype}: let the data preprocessor make them, or call "
+            "images.float() and, where there is one channel, images.expand(-1, 3, -1, -1)"
+        )
 
 
 def _three_values(name: str, norm: dict) -> tuple[list[float], list[float]]:
@@ -112,6 +134,9 @@ class Tower(BaseModule):
         init_cfg: dict | None = None,
     ):
         super().__init__(init_cfg)
+        check_init_cfg(self, init_cfg)
+        check_flag("norm_eval", norm_eval)
+        check_flag("with_cp", with_cp)
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
         self.with_cp = with_cp
@@ -124,11 +149,8 @@ class Tower(BaseModule):
 
     def _freeze(self):
         stages = self._stages()
-        if not -1 <= self.frozen_stages < len(stages):
-            raise ValueError(
-                f"frozen_stages of {type(self).__name__} must be in -1..{len(stages) - 1}, "
-                f"got {self.frozen_stages}"
-            )
+        name, last = f"frozen_stages of {type(self).__name__}", len(stages) - 1
+        check_whole(name, self.frozen_stages, -1, last, f"; {last} freezes all of its stages")
         for part in sum(stages[: self.frozen_stages + 1], []):
             part.requires_grad_(False)
             if isinstance(part, nn.Module):
@@ -175,6 +197,7 @@ class CNNTower(Tower):
 
     def __init__(self, channels_last: bool = False, **kwargs):
         super().__init__(**kwargs)
+        check_flag("channels_last", channels_last)
         self.channels_last = channels_last
 
     def _complete(self):
@@ -201,6 +224,16 @@ class CNNTower(Tower):
             if index in self.level_ends:
                 maps.append(feat.contiguous())
         return tuple(maps)
+
+
+def checked_args(model_args: dict | None, **defaults) -> dict:
+    """`model_args` over `defaults`, with rates in range: timm takes any number for one."""
+    check_dict("model_args", model_args or {}, "dict(drop_path_rate=0.1)")
+    args = {**defaults, **(model_args or {})}
+    for name, value in args.items():
+        if name.endswith("_rate") and value is not None:
+            check_rate(name, value)
+    return args
 
 
 def create_timm_model(model_name: str, wanted: str, **kwargs) -> nn.Module:

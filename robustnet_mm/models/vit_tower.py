@@ -17,7 +17,7 @@ from robustnet_mm.registry import MODELS
 
 from .beit_bias import AnyGridAttention, enter_beit
 from .positions import Positions, cut_positions, lay_out, of_each_image, real_patches
-from .towers import Tower, create_timm_model, norm_of
+from .towers import Tower, checked_args, create_timm_model, norm_of
 from .windows import Windows
 
 # what timm does after the last block, which belongs to `TimmViTClassifier`
@@ -70,8 +70,8 @@ class ViTTower(Tower):
         global_blocks: tuple[int, ...] = (),
         **kwargs,
     ):
-        args = dict(num_classes=0, drop_path_rate=drop_path_rate)
-        model = create_vit(model_name, {**args, **(model_args or {})})
+        args = checked_args(model_args, num_classes=0, drop_path_rate=drop_path_rate)
+        model = create_vit(model_name, args)
         given = kwargs.pop("input_norm", None)
         super().__init__(input_norm=given or norm_of(model), **kwargs)
         self.input_norm_given = given is not None

@@ -40,7 +40,14 @@ from mmengine.config import Config
 from mmengine.fileio import dump, load
 from mmengine.logging import MMLogger
 
-from robustnet_mm.analysis.study import compare, heads_of, join, read_epochs, value_of
+from robustnet_mm.analysis.study import (
+    check_cells,
+    compare,
+    heads_of,
+    join,
+    read_epochs,
+    value_of,
+)
 from robustnet_mm.analysis.study_report import draw, heads_markdown, markdown
 from robustnet_mm.processes import die_with_parent
 
@@ -270,6 +277,8 @@ def main():
     MMLogger.get_instance("study", log_level="WARNING")  # or each config names its variables
     study = read_study(args.study)
     out = Path(args.work_dir or Path("work_dirs") / Path(args.study).stem)
+    cells = cells_of(study).items()
+    check_cells({n: config_of(study, changes, 0, out) for n, changes in cells}, study.common)
     out.mkdir(parents=True, exist_ok=True)
     failures = train_all(study, args, out)
     runs = collect(study, out)

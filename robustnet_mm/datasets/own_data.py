@@ -1,0 +1,79 @@
+"""The classes of your own data, read from the data: for configs that anybody's data fill in."""
+
+import colorsys
+import os
+from pathlib import Path
+
+from robustnet_mm.datasets.checks import load_coco
+
+NEXT_STEP = "set DATA_ROOT to your data's folder (docs/own-data.md)"
+
+
+def coco_classes(*files: str | Path) -> tuple[str, ...]:
+    """Names of the categories of COCO annotation files, in the order of the files.
+
+    That order is the labels': mmdet numbers the categories as the file lists them, whatever their
+    ids. So every file must list the same ones, with or without objects.
+
+    Args:
+        *files: Annotation files, the training's first.
+
+    Raises:
+        FileNotFoundError: A file is not there.
+        ValueError: A file is no COCO file, has no categories or a name twice, or differs from the
+            first.
+    """
+    found = {}
+    for file in map(Path, files):
+        if not file.is_file():
+            raise FileNotFoundError(f"annotation file {str(file)!r} is not there: {NEXT_STEP}")
+        found[file] = names = [str(c["name"]) for c in load_coco(file, "own data")["categories"]]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if not names or twice:
+            raise ValueError(
+                f"categories of {str(file)!r} must be one or more different names, got "
+                f"{'twice ' + ', '.join(twice) if twice else 'none'}: mend the file"
+            )
+    first, *others = found
+    for file in others:
+        if found[file] != found[first]:
+            raise ValueError(
+                f"categories of {str(file)!r} must be those of {str(first)!r} in the same order, "
+                f"{found[first]}, got {found[file]}: labels follow that order; write the same list "
+                "into both"
+            )
+    return tuple(found[first])
+
+
+def folder_classes(*folders: str | Path) -> tuple[str, ...]:
+    """Names of the folders of images in `folders`, one for each class, in mmpretrain's order.
+
+    Args:
+        *folders: The training's first, then others with the same classes.
+
+    Raises:
+        FileNotFoundError: A folder is not there.
+        ValueError: A folder holds no folders, or others than the first.
+    """
+    found = {}
+    for folder in map(Path, folders):
+        if not folder.is_dir():
+            raise FileNotFoundError(f"image folder {str(folder)!r} is not there: {NEXT_STEP}")
+        found[folder] = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+    first, *others = found
+    if not found[first]:
+        raise ValueError(f"{str(first)!r} must hold one folder of images for each class, got none")
+    for folder in others:
+        if found[folder] != found[first]:
+            different = sorted(set(found[folder]) ^ set(found[first]))
+            raise ValueError(
+                f"folders of {str(folder)!r} must be those of {str(first)!r}, got others or none "
+                f"of: {', '.join(different[:8])}"
+            )
+    return tuple(found[first])
+
+
+def palette(classes: tuple[str, ...]) -> list[tuple[int, int, int]]:
+    """A colour (R, G, B) in 0..255 for each class; mmdet's own palette ends at COCO's 80."""
+    hues = (k * 0.618034 % 1 for k in range(len(classes)))  # neighbours far apart
+    return [tuple(round(255 * c) for c in colorsys.hsv_to_rgb(hue, 0.75, 0.95)) for hue in hues]

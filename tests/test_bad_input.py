@@ -1,0 +1,461 @@
+"""What users do at first contact: it works, or an error names it before a training starts.
+
+Each table holds rows (what the user does, how, what is expected); a further case is a further row.
+What is expected is a pattern of the ValueError (or FileNotFoundError), `Says(pattern)`, or `WORKS`.
+"""
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from bad_input import (
+    BOXES,
+    CLASSIFIER,
+    HEIGHT,
+    MASKS,
+    WIDTH,
+    WORKS,
+    Coco,
+    Own,
+    Says,
+    cells,
+    config,
+    deep,
+    file_from,
+    hooked,
+    ids,
+    interrupt,
+    judge,
+    net,
+    picture,
+    read,
+    start,
+    table,
+    tested,
+    train_a_step,
+    trained,
+    without_masks,
+)
+from mmengine.registry import MODELS
+
+from robustnet_mm.engine.checks import check_config
+from robustnet_mm.models import ConvTower, RobustNet, TimmCNNTower, TowerNeck, TwoTowerHead
+from robustnet_mm.models import ViTTower as ViT
+
+HEADS = "num_classes must be"  # begins the message on numbers of classes
+
+# ------------------------------------------------------------------ arguments of modules, images
+nano_vit = dict(model_name="deit_tiny_patch16_224", model_args=dict(depth=2, embed_dim=96))
+neck = dict(in_channels=(32, 64), embed_dims=96)
+head = dict(cnn=dict(in_channels=256), vit=dict(in_channels=96))
+images = torch.zeros(1, 3, 32, 32)
+ARGUMENTS = [
+    ("arch is a list", lambda: RobustNet(["nano"]), r"arch must be one of nano.*got \['nano'\]"),
+    ("arch of a tower is a list", lambda: ConvTower(["nano"]), r"arch of ConvTower must be one of"),
+    ("a tower is a name", lambda: RobustNet(cnn="resnet50", vit=nano_vit),
+     "cnn must be a dict such as .*model_name='resnet50'.*, got 'resnet50'"),
+    ("the other tower, too", lambda: RobustNet("nano", vit="dino"), "vit must be a dict .*'dino'"),
+    ("frozen_stages is a word", lambda: ConvTower("nano", frozen_stages="all"),
+     r"frozen_stages of ConvTower must be in -1\.\.4, got 'all'; 4 freezes all"),
+    ("with_cp is a word", lambda: RobustNet("nano", with_cp="no"),
+     "with_cp must be True or False, got 'no'"),
+    ("with_cp of a tower", lambda: ConvTower("nano", with_cp="no"), "with_cp must be True or"),
+    ("norm_eval is a word", lambda: ConvTower("nano", norm_eval="no"), "norm_eval must be True or"),
+    ("channels_last is 1", lambda: ConvTower("nano", channels_last=1),
+     "channels_last must be True"),
+    ("drop_path_rate is 2", lambda: ViT(**nano_vit, drop_path_rate=2),
+     r"drop_path_rate must be in \[0, 1\), got 2"),
+    ("drop_path_rate of timm's CNN",
+     lambda: TimmCNNTower("resnet18", model_args=dict(drop_path_rate=-1)), r"rate must be in \[0"),
+    ("drop_exchange is a word", lambda: RobustNet("nano", drop_exchange="a"), "drop_exchange must"),
+    ("model_args is a word", lambda: ViT("deit_tiny_patch16_224", model_args="depth=2"),
+     "model_args must be a dict such as"),
+    ("no classes", lambda: TwoTowerHead(0, **head), "num_classes must be a whole number from 1 on"),
+    ("classes by name", lambda: TwoTowerHead("cat", **head), "num_classes must .*'cat': set it to"),
+    ("a head is a number", lambda: TwoTowerHead(2, 256, head["vit"]), "cnn of TwoTowerHead must"),
+    ("start_level is none", lambda: TowerNeck(**neck, start_level=9),
+     r"start_level must be in 0\.\.1"),
+    ("start_level is negative", lambda: TowerNeck(**neck, start_level=-1),
+     "start_level must be in"),
+    ("init_cfg is a path", lambda: RobustNet("nano", init_cfg="a.pth"),
+     r"init_cfg of RobustNet must be None or dict\(type=.*checkpoint='FILE'\), got 'a.pth'"),
+    ("init_cfg of a tower", lambda: ConvTower("nano", init_cfg="a.pth"), "init_cfg of ConvTower"),
+    ("init_cfg of a head", lambda: TwoTowerHead(2, **head, init_cfg="a.pth"), "init_cfg of TwoT"),
+    ("init_cfg without type", lambda: TowerNeck(**neck, init_cfg=dict(checkpoint="a")), "init_cfg"),
+    ("grey images", lambda: RobustNet("nano")(images[:, :1]),
+     r"images must be \(N, 3, height, width\).*got \(1, 1, 32, 32\)"),
+    ("images with alpha", lambda: ConvTower("nano")(images[:, [0, 0, 1, 2]]),
+     r"got \(1, 4, 32, 32\)"),
+    ("one image", lambda: RobustNet("nano")(images[0]), r"got \(3, 32, 32\)"),
+    ("whole pixels", lambda: RobustNet("nano")(images.byte()), r"torch.uint8: let the data prepr"),
+    ("double precision", lambda: ViT(**nano_vit)(images.double()), r"torch.float64: .*\.float\(\)"),
+    ("double precision all through", lambda: RobustNet("nano").double().eval()(images.double()),
+     WORKS),
+    ("tokens of another width",
+     lambda: TowerNeck((32, 64, 128, 256), 192)(RobustNet("nano").eval()(images)),
+     "embed_dims of TowerNeck must be that of the backbone, 96, got 192"),
+]  # fmt: skip
+
+
+@table(ARGUMENTS)
+def test_arguments_and_images(what, do, expected):
+    judge(do, expected)
+
+
+# ----------------------------------------------------------------------- configs and their data
+
+
+def file_of(**kwargs):
+    return lambda own: own.files.update({"images/1.png": picture(**kwargs)})
+
+
+def turned(width, height, orientation=6, color_type="color"):
+    """A photograph of a phone, lying on its side, and what the annotation says of it."""
+
+    def do(own):
+        own.files["images/1.png"] = picture(kind="JPEG", orientation=orientation)
+        own.images[0].update(width=width, height=height)
+        for phase in ("train", "val"):
+            own.dataset(phase).pipeline[0].color_type = color_type
+
+    return do
+
+
+def swap(own):
+    own.each(*own.images, width=HEIGHT, height=WIDTH)
+
+
+def reorder(own):
+    own.set(train_dataloader__dataset__metainfo__classes=("dog", "cat"))
+
+
+def one_class(own):
+    for phase in ("train", "val"):
+        own.dataset(phase).metainfo = dict(classes=("cat",))
+
+
+def rename(own):
+    """Ids with holes, the larger first."""
+    own.categories = [dict(id=90, name="cat"), dict(id=7, name="dog")]
+    for box in own.boxes:
+        box.update(id=1000 * box["id"], category_id={1: 90, 2: 7}[box["category_id"]])
+
+
+def retina_net(own):
+    dense = dict(type="RetinaHead", num_classes=3)
+    own.cfg.model.update(type="RetinaNet", roi_head=None, rpn_head=None, bbox_head=dense)
+    own.cfg.val_evaluator.metric = "bbox"
+    boxes_only(own, model=lambda cfg: None)
+
+
+def boxes_only(own, metric="bbox", model=without_masks):
+    own.drop("segmentation")
+    own.dataset().pipeline[1].with_mask = own.dataset("val").pipeline[2].with_mask = False
+    own.cfg.val_evaluator.metric = metric
+    model(own.cfg)
+
+
+DATA = [
+    ("nothing wrong", lambda own: None, WORKS),
+    ("no annotation file", lambda own: own.set(train_dataloader__dataset__ann_file="no.json"),
+     r"annotation file '.*no\.json' is not there .*ann_file=PATH"),
+    ("no annotation file for the metric", lambda own: own.set(val_evaluator__ann_file="no.json"),
+     r"val_evaluator: the annotation file 'no\.json' is not there .*val_evaluator.ann_file=PATH"),
+    ("no ann_file", lambda own: own.dataset().pop("ann_file"), r"ann_file must name an annotation"),
+    ("a file of 0 bytes", lambda own: setattr(own, "text", b""), "not readable as JSON .*be empty"),
+    ("a file {}", lambda own: setattr(own, "text", b"{}"),
+     "must be a COCO dictionary with 'images'"),
+    ("no annotations in the file", lambda own: own.boxes.clear(),
+     r"json' has no annotations: name"),
+    ("no images in the file", lambda own: own.images.clear(), "has no images or no categories"),
+    ("ids with holes", rename, WORKS),
+    ("a category without objects", lambda own: own.each(category_id=1), WORKS),
+    ("an image without objects", lambda own: own.each(image_id=1), WORKS),
+    ("one id twice", lambda own: own.each(id=1), r"ids of annotations must differ, 1 stand twice"),
+    ("one name twice", lambda own: own.categories.append(dict(id=3, name="cat")),
+     "categories of .* must have different names, got cat, dog, cat"),
+    ("names in another order", reorder,
+     r"must stand in the order .* labels, cat, dog; got dog, cat"),
+    ("without segmentation", lambda own: own.drop("segmentation"),
+     "4 of the 4 annotations cannot be loaded with masks, first annotation 11: no segmentation"),
+    ("an empty segmentation", lambda own: own.each(own.boxes[0], segmentation=[]),
+     "1 of the 4 ann"),
+    ("a mask of another size",
+     lambda own: own.each(segmentation=dict(size=[WIDTH, HEIGHT], counts=[0, 3072])),
+     "a mask of another size"),
+    ("without segmentation, boxes only", boxes_only, WORKS),
+    ("boxes for a Mask R-CNN", lambda own: boxes_only(own, model=lambda cfg: None),
+     r"mask_head learns from masks, and train_dataloader.dataset.pipeline.1 loads none"),
+    ("boxes measured as masks", lambda own: boxes_only(own, ["bbox", "segm"]),
+     "val_evaluator.metric must be 'bbox', because model.roi_head has no mask_head"),
+    ("without area", lambda own: own.drop("area"),
+     "annotations 0 must have .*, it lacks area: add"),
+    ("without iscrowd", lambda own: own.drop("iscrowd"), r"val_data.* it lacks iscrowd"),
+    ("without width", lambda own: own.images[1].pop("width"), "images 1 must have .* lacks width"),
+    ("a box of three", lambda own: own.each(own.boxes[2], bbox=[1, 2, 3]),
+     "bbox must be four finite numbers .* annotation 21 of image 2 has"),
+    ("a box that is NaN", lambda own: own.each(own.boxes[0], bbox=[1, 2, float("nan"), 4]),
+     "four fin"),
+    ("a box outside", lambda own: own.each(own.boxes[0], bbox=[70, 8, 9, 9]),
+     Says("4 annotations, not used by mmdet: 1 outside of its image")),
+    ("a box without a size", lambda own: own.each(own.boxes[0], bbox=[9, 8, 0, 9]),
+     Says("not used by mmdet: 1 less than a pixel wide")),
+    ("a box at the edge", lambda own: own.each(own.boxes[0], bbox=[60, 8, 4, 9]), WORKS),
+    ("corners instead of sizes", lambda own: own.each(bbox=[30, 20, 62, 42]),
+     Says("4 boxes reach beyond their image .*not two corners")),
+    ("boxes from 0 to 1", lambda own: own.each(bbox=[0.1, 0.1, 0.5, 0.5]),
+     "none of the 4 annotations can be used .*in pixels"),
+    ("a box of no image", lambda own: own.each(own.boxes[0], image_id=9),
+     Says("1 of an image that")),
+    ("a box of no category", lambda own: own.each(own.boxes[0], category_id=9),
+     Says("1 of a category")),
+    ("width and height swapped", swap, r"2 of 2 images.*first '1\.png'.*48 x 64 in.*are swapped"),
+    ("another size", lambda own: own.each(*own.images, width=640),
+     "640 x 48 in .*64 x 48 as it is read"),
+    ("on its side by EXIF, annotated as it lies", turned(WIDTH, HEIGHT),
+     "turned by its EXIF mark .*color_ignore_orientation"),
+    ("the same, read as it lies", turned(WIDTH, HEIGHT, 6, "color_ignore_orientation"), WORKS),
+    ("on its side by EXIF, annotated as it is seen", turned(HEIGHT, WIDTH), WORKS),
+    ("upside down by EXIF", turned(WIDTH, HEIGHT, 3), Says("1 of 2 images are mirrored or turned")),
+    ("images with alpha", file_of(mode="RGBA"), WORKS),
+    ("grey images", file_of(mode="L"), WORKS),
+    ("images with a palette", file_of(mode="P"), WORKS),
+    ("images of 16 bits", file_of(mode="I;16"), WORKS),
+    ("num_classes forgotten",
+     lambda own: own.set(**{f"{part}.num_classes": 80 for part in (BOXES, MASKS)}),
+     rf"{HEADS} .*has 2 classes \(cat, dog\), got {BOXES}.num_classes=80, {MASKS}.num_classes=80: "
+     rf"set --cfg-options {BOXES}.num_classes=2 {MASKS}"),
+    ("num_classes left out", lambda own: own.cfg.model.roi_head.bbox_head.pop("num_classes"),
+     rf"{HEADS} .*got {BOXES}.num_classes=80"),
+    ("a part of the classes", one_class,
+     rf"{HEADS} .*has 1 classes \(cat\), got {BOXES}.num_class"),
+    ("heads in a cascade",
+     lambda own: own.set(model__roi_head__bbox_head=[own.cfg.model.roi_head.bbox_head] * 2)
+     or own.cfg.model.roi_head.bbox_head[1].update(num_classes=3),
+     rf"{HEADS} .*{BOXES}\.1\.num_classes=3"),
+    ("a RetinaNet", retina_net,
+     rf"{HEADS} .*model\.bbox_head\.num_classes=3"),
+    ("val of other classes",
+     lambda own: own.set(val_dataloader__dataset__metainfo__classes=("cat",)), HEADS),
+]  # fmt: skip
+
+
+@table(DATA)
+def test_data_in_coco_format(what, do, expected, tmp_path, logged):
+    own = Coco(tmp_path)
+    do(own)
+    own.write()
+    if expected is WORKS or isinstance(expected, Says):
+        judge(lambda: train_a_step(own), expected, logged)
+        assert expected is not WORKS or not any("_dataloader.dataset" in t for t in logged)
+    else:
+        judge(lambda: check_config(own.cfg, ("train", "val")), expected)
+
+
+FOLDERS = [
+    ("nothing wrong", lambda own: None, WORKS),
+    ("num_classes forgotten",
+     lambda own: own.set(model__head__num_classes=10, model__data_preprocessor__num_classes=10),
+     rf"{HEADS} .*train.* has 2 classes \(cat, dog\), got model.head.num_classes=10, "
+     r"model.data_preprocessor.num_classes=10: set --cfg-options model.head.num_classes=2"),
+    ("in the preprocessor", lambda own: own.set(model__data_preprocessor__num_classes=3),
+     rf"{HEADS} .*got model.data_preprocessor.num_classes=3"),
+    ("val lacks a class", lambda own: own.files.pop("val/dog/1.png"),
+     rf"{HEADS} .*val.* has 1 classes"),
+    ("val has another class",
+     lambda own: own.files.update({"val/eel/1.png": own.files.pop("val/dog/1.png")}),
+     "val_dataloader.dataset must have the classes of train_.*cat, dog; got cat, eel"),
+    ("a list with names", lambda own: own.list(b"cat/1.png cat"), "number of its class, .* 'cat'"),
+    ("a list with a class too many", lambda own: own.list(b"cat/1.png 0\ncat/1.png 2"),
+     rf"{HEADS} .*has labels up to 2, got"),
+    ("a list without the last class", lambda own: own.list(b"cat/1.png 0"), WORKS),
+    ("an empty list", lambda own: own.list(b""), "got 'no lines'"),
+]  # fmt: skip
+
+
+@table(FOLDERS)
+def test_data_in_folders(what, do, expected, tmp_path):
+    own = Own(tmp_path, CLASSIFIER)
+    own.set(model__head__num_classes=2, model__data_preprocessor__num_classes=2)
+    for phase in ("train", "val"):
+        own.dataset(phase).data_prefix = phase
+        own.files |= {f"{phase}/{name}/1.png": picture() for name in own.names}
+    do(own)
+    own.write()
+    judge(lambda: check_config(own.cfg, ("train", "val")), expected)
+
+
+fpn = dict(type="FPN", in_channels=[32, 64, 128, 256], out_channels=64, num_outs=4)
+CONFIGS = [
+    ("no prefix", lambda own: own.set(model__backbone__type="RobustNet"),
+     "model.backbone.type must be 'robustnet_mm.RobustNet', got 'RobustNet': .*no custom_imports"),
+    ("no prefix of a neck", lambda own: own.cfg.model.neck[0].update(type="TowerNeck"),
+     r"model.neck.0.type must be 'robustnet_mm.TowerNeck'"),
+    ("no prefix of a hook", lambda own: own.cfg.custom_hooks[1].update(type="NaNGuardHook"),
+     r"custom_hooks\.1\.type must be 'robustnet_mm.NaNGuardHook'"),
+    ("no prefix of the constructor",
+     lambda own: own.set(optim_wrapper__constructor="TowerLayerDecayConstructor"),
+     "optim_wrapper.constructor must be 'robustnet_mm.TowerLayerDecayConstructor'"),
+    ("no prefix inside RobustNet",
+     lambda own: own.set(model__backbone__cnn=dict(type="ConvTower", arch="nano")), WORKS),
+    ("FPN on both towers", lambda own: own.cfg.model.update(neck=fpn),
+     r"model.neck is a FPN, which reads feature maps, .*TowerNeck.*, or set model.backbone.out"),
+    ("FPN on both towers, in a list", lambda own: own.cfg.model.update(neck=[fpn]),
+     r"model\.neck\.0 is a FPN"),
+    ("FPN on the CNN's maps",
+     lambda own: own.set(model__backbone__out_type="pyramid") or own.cfg.model.update(neck=fpn),
+     WORKS),
+    ("TowerNeck on the CNN's maps", lambda own: own.set(model__backbone__out_type="pyramid"),
+     "model.neck.0 is a TowerNeck, which reads both towers"),
+    ("a misspelt key", lambda own: own.set(model__backbone__drection="none"),
+     "model.backbone.drection is no argument of RobustNet, .*did you mean 'direction'"),
+]  # fmt: skip
+
+
+@table(CONFIGS)
+def test_configs(what, do, expected, tmp_path):
+    own = Coco(tmp_path)
+    do(own)
+    own.write()
+    judge(lambda: check_config(own.cfg, ("train", "val")), expected)
+
+
+# ------------------------------------------------------------------------------ image files
+
+
+FILES = [
+    ("8 bits", lambda tmp: read(picture(), tmp), WORKS),
+    ("alpha", lambda tmp: read(picture(mode="RGBA"), tmp), WORKS),
+    ("grey", lambda tmp: read(picture(mode="L"), tmp), WORKS),
+    ("grey and alpha", lambda tmp: read(picture(mode="LA"), tmp), WORKS),
+    ("CMYK", lambda tmp: read(picture(mode="CMYK", kind="JPEG"), tmp), WORKS),
+    ("16 bits", lambda tmp: read(deep(), tmp), WORKS),
+    ("16 bits in a TIFF", lambda tmp: read(deep("TIFF"), tmp), WORKS),
+    ("16 bits by Pillow", lambda tmp: read(deep(), tmp, imdecode_backend="pillow"),
+     r"more than 8 bits \(mode I;16\), which Pillow cuts .*imdecode_backend='cv2'"),
+    ("16 bits as they are", lambda tmp: read(deep(), tmp, color_type="unchanged"),
+     "read as uint16"),
+    ("32 bits", lambda tmp: read(deep("TIFF", np.float32), tmp), "is broken .*cannot be decoded"),
+]  # fmt: skip
+
+
+@table(FILES)
+def test_image_files(what, do, expected, tmp_path):
+    image = judge(lambda: do(tmp_path), expected)
+    if expected is WORKS:
+        assert image.shape[2:] == (3,) and image.dtype == np.uint8
+        assert image.min() < 10 and 200 < image.max()  # scaled, not cut off
+        assert 80 < image.mean() < 175
+
+
+checked = dict(type="robustnet_mm.CheckedImagesHook")
+END = r"take it out of the annotation"
+TRUNCATED = [
+    ("in a config of ours", hooked(dict(default_hooks=dict(images=checked))),
+     rf"{END}, or train without it by --cfg-options default_hooks\.images\.on_error=skip$"),
+    ("under a name of the user's", hooked(dict(default_hooks=dict(mine=checked))),
+     r"by --cfg-options default_hooks\.mine\.on_error=skip$"),
+    ("among the user's hooks", hooked(dict(custom_hooks=[dict(type="EMAHook"), checked])),
+     r"by --cfg-options custom_hooks\.1\.on_error=skip$"),
+    ("in a test", hooked(dict(default_hooks=dict(images=checked)), "test"), rf"{END}$"),
+    ("in the user's pipeline", lambda tmp: read(picture(kind="JPEG")[:1000], tmp),
+     r"or train without it by LoadImage\(on_error='skip'\)$"),
+]  # fmt: skip
+
+
+@table(TRUNCATED)
+def test_truncated_images(what, do, expected, tmp_path):
+    judge(lambda: do(tmp_path), expected)
+
+
+# ------------------------------------------------------------------------------- checkpoints
+
+
+def none():
+    return net(direction="none")
+
+
+two = {BOXES + ".num_classes": 2, MASKS + ".num_classes": 2}
+CHECKPOINTS = [
+    ("direction='none' from a trained file", start(none), Says(r"unused \(fius\.0")),
+    ("direction='none' from a bare file", start(none, ""), Says(r"unused \(fius\.0")),
+    ("one direction from a trained file", start(lambda: net(direction="vit_to_cnn")),
+     Says(r"unused \(fius\.0\.squeeze")),
+    ("both directions from an ensemble", start(net, direction="none"),
+     "The towers fit, the exchanges do not: .*allow_missing"),
+    ("another weave", start(lambda: net(weave=[(0, 0)])), "the exchanges do not: check weave"),
+    ("weights that are NaN", start(net, change="backbone.cnn.conv1.weight"),
+     r"1 not finite \(NaN or infinite\): cnn.conv1.weight. The training that wrote it had"),
+    ("a test of what was trained", tested(), Says("the checkpoint fits: source .* loaded$")),
+    ("a test with direction='none'", tested(**{"model.backbone.direction": "none"}),
+     Says(r"the checkpoint fits: .*unused \(backbone\.fius")),
+    ("a test of other classes", tested(**two),
+     r"fc_cls.bias \(4,\), here \(3,\).*heads of the file are for another number of classes"),
+    ("a test of another CNN", tested(**{"model.backbone.cnn": dict(arch="resnet18")}),
+     "Check arch"),
+    ("resumed as it was", trained(resume=True), WORKS),
+    ("resumed with other classes", trained(resume=True, **two),
+     r"resumed with the model of its checkpoint, but \d tensors .*\(4,\), here \(3,\).*load_from="),
+    ("started anew with other classes", trained(**two), WORKS),
+    ("started from NaN", trained("backbone.cnn.conv1.weight"), "not finite .*name an earlier one"),
+]  # fmt: skip
+
+
+@table(CHECKPOINTS)
+def test_checkpoints(what, do, expected, tmp_path, logged):
+    judge(lambda: do(tmp_path), expected, logged)
+
+
+# ------------------------------------------------------------------------------------- tools
+
+
+tower = {"model.backbone": dict(_delete_=True, type="robustnet_mm.ConvTower", arch="nano")}
+STUDIES = [
+    ("common sets a key inside what a row replaces",
+     cells({"model.backbone.cnn.norm_eval": True}, tower),
+     r"cell a: model.backbone.cnn is no argument of ConvTower, .*; common sets "
+     r"'model.backbone.cnn.norm_eval': move it to the cells that have it"),
+    ("common sets what the row's backbone has", cells({"model.backbone.norm_eval": True}, tower),
+     WORKS),
+]  # fmt: skip
+
+
+@table(STUDIES)
+def test_studies(what, do, expected, tmp_path, monkeypatch):
+    judge(lambda: do(tmp_path, monkeypatch), expected)
+
+
+INTERRUPTS = [
+    ("before the first checkpoint", "train", r"Epoch\(train\) +\[1\]",
+     r"interrupted: there is no checkpoint in .*work yet, start the training again"),
+    ("after a checkpoint", "train", r"Epoch\(train\) +\[2\]",
+     r"interrupted: the same command with --resume goes on from .*work/epoch_1\.pth"),
+    ("a test", "test", r"Epoch\(test\)", "interrupted: the test has no result, start it again"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory):
+    """What each of `INTERRUPTS` gives, all run at once."""
+    data = tmp_path_factory.mktemp("data")
+    for k in range(40):
+        path = data / f"crops/{k % 10}/{k}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(picture((32, 32)))
+    file_from(MODELS.build(config(CLASSIFIER).model), data)
+    with ThreadPoolExecutor() as pool:
+        runs = [
+            pool.submit(interrupt, tool, moment, data, tmp_path_factory.mktemp("run") / "work")
+            for _, tool, moment, _ in INTERRUPTS
+        ]
+    return [run.result() for run in runs]
+
+
+@pytest.mark.parametrize("row", range(len(INTERRUPTS)), ids=ids(INTERRUPTS))
+def test_ctrl_c_ends_a_tool_in_a_line_that_says_how_to_go_on(interrupted, row):
+    status, said, before = interrupted[row]
+    assert status == 130, before + said
+    assert re.search(INTERRUPTS[row][3], said), before + said
+    assert "Traceback" not in said
