@@ -2,12 +2,14 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# The tests run in up to four processes that share nothing, one thread each; ARGS="-n 0": in one.
+PYTEST := OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n logical --maxprocesses 4
 
 .DEFAULT_GOAL := help
-.PHONY: help install check test demo lint format clean
+.PHONY: help install check test test-all demo lint format clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /make \1 \t/p' $(firstword $(MAKEFILE_LIST))
+	@sed -n 's/^\([a-z-]*\):.*## /make \1 \t/p' $(firstword $(MAKEFILE_LIST))
 	@echo 'settings: PYTHON=python3.11  VENV=.venv  ARGS="-k name" (test)  COMPARE=1 (demo)'
 
 install: ## make .venv with the pinned packages (again only when the pins change)
@@ -19,7 +21,10 @@ check: ## verify the installed packages, and say which operators mmcv uses
 	@"$(BIN)/python" tools/install.py --check
 
 test: install ## run the tests (ARGS="-k name" goes to pytest)
-	@OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest $(ARGS)
+	@$(PYTEST) $(ARGS)
+
+test-all: install ## run also the tests marked extended: every model of each family
+	@$(PYTEST) -m "" $(ARGS)
 
 demo: install ## train and test on generated scenes (COMPARE=1 also trains from scratch)
 	@"$(BIN)/python" tools/demo.py $(if $(COMPARE),--compare) $(ARGS)

@@ -80,7 +80,7 @@ setup(
             "scipy>=1.11",
             "pycocotools>=2.0.8",
         ],
-        "dev": ["pytest>=8", "ruff"],
+        "dev": ["pytest>=8", "pytest-xdist>=3.6", "ruff"],
     },
     classifiers=[
         "Programming Language :: Python :: 3",

@@ -3,39 +3,54 @@
 import http.server
 import logging
 import os
+import random
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from mmengine.logging import MMLogger
+from helpers import ROOT
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.registry import DefaultScope
+from mmengine.visualization import Visualizer
 
 from robustnet_mm import weight_files
-from robustnet_mm.models import ConvTower
 
-ROOT = Path(__file__).resolve().parents[1]
 torch.set_num_threads(1)
+# whose tests share what takes long to make: one process runs such a file, others go test by test
+TOGETHER = "configs digit_scenes look monitor own_data plugin study tools".split()
 
 
-def waken(tower):
-    """Undo the zeros of a fresh CNN's residual blocks, which would hide what happens inside."""
-    for block in tower.blocks if isinstance(tower, ConvTower) else ():
-        torch.nn.init.constant_(block.last_norm.weight, 0.5)
-    return tower
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """How `-n` hands out the tests, where no other `--dist` is asked for."""
+    if config.getoption("dist") != "load":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
 
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            stem = Path(nodeid.partition("::")[0]).stem
+            return stem if stem.removeprefix("test_") in TOGETHER else nodeid
 
-def open_gates(net):
-    """A woven network whose towers tell each other something."""
-    for name, parameter in net.named_parameters():
-        if name.endswith("gate.scale"):
-            torch.nn.init.constant_(parameter, 0.5)
-    waken(net.cnn)
-    return net
+    return Scheduling(config, log)
 
 
 @pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
+def _alone():
+    """Fixed seeds; what a test leaves in mmengine's globals and the environment is taken back."""
+    for seed in (random.seed, np.random.seed, torch.manual_seed):
+        seed(0)
+    managers = (DefaultScope, MMLogger, MessageHub, Visualizer)
+    kept = [manager._instance_dict.copy() for manager in managers]
+    environment = dict(os.environ)
+    yield
+    for manager, instances in zip(managers, kept, strict=True):
+        manager._instance_dict.clear()
+        manager._instance_dict.update(instances)
+    os.environ.clear()
+    os.environ.update(environment)
 
 
 @pytest.fixture

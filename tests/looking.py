@@ -1,7 +1,7 @@
 """Small models to look into, shared by the tests of robustnet_mm.analysis."""
 
 import torch
-from conftest import open_gates
+from helpers import open_gates
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import DefaultScope
 

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, open_gates
+from helpers import ROOT, apart, close, open_gates
 from looking import classifier
 from mmengine.config import Config
 from mmengine.registry import MODELS as ROOT_MODELS
@@ -55,7 +55,7 @@ def test_detections_are_the_hosts_best_first_in_pixels_of_the_image_that_is_seen
     with torch.no_grad():
         (host,) = detector.predict(shown.images, [shown.sample.clone()], rescale=True)
     best = host.pred_instances.scores.argmax()
-    np.testing.assert_allclose(found.boxes[0], 2 * host.pred_instances.bboxes[best], atol=1e-3)
+    close(found.boxes[0], 2 * host.pred_instances.bboxes[best])
     assert not len(detect(detector, shown, score_thr=1.1).boxes)
 
 
@@ -67,7 +67,7 @@ def test_the_logit_of_a_detection_is_that_of_its_class_in_its_box(detector, show
         found = function(shown.images)
         rois = torch.cat([torch.zeros(2, 1), boxes], 1)
         scores = head._bbox_forward(detector.extract_feat(shown.images), rois)["cls_score"]
-    torch.testing.assert_close(found, scores[[0, 1], [3, 7]][None])
+    close(found, scores[[0, 1], [3, 7]][None])
 
 
 def test_each_detection_has_its_own_saliency_cam_and_gradients(detector, shown):
@@ -85,8 +85,8 @@ def test_each_detection_has_its_own_saliency_cam_and_gradients(detector, shown):
 def test_cnn_only_vit_only_and_both_are_compared(detector, shown):
     found = compare_detections(detector, shown, score_thr=0.0, most=5)
     assert list(found) == ["cnn only", "vit only", "both"]
-    assert not np.allclose(found["cnn only"].scores, found["both"].scores)
-    assert not np.allclose(found["vit only"].scores, found["both"].scores)
+    assert apart(found["cnn only"].scores, found["both"].scores)
+    assert apart(found["vit only"].scores, found["both"].scores)
     np.testing.assert_array_equal(detect(detector, shown, 0.0, 5).scores, found["both"].scores)
 
 
@@ -106,7 +106,7 @@ def test_annotations_are_scaled_to_the_image_that_is_seen(shown, tmp_path):
     (tmp_path / "a.json").write_text(json.dumps(content))
     annotations = Annotations(str(tmp_path / "a.json"), ["dog", "cat"])
     found = annotations.of(shown)
-    np.testing.assert_allclose(found.boxes, [[20, 20, 40, 60], [0, 0, 2, 80]])
+    np.testing.assert_array_equal(found.boxes, [[20, 20, 40, 60], [0, 0, 2, 80]])
     assert found.labels.tolist() == [0, 1] and found.scores is None
     assert found.masks.shape == (2, 80, 96) and found.masks[0, 40, 30] and found.masks[1, 70, 1]
     assert (

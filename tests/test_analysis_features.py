@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from helpers import close
 from looking import classifier, host_classifier, photos
 
 from robustnet_mm.analysis import edges, features, pca_colours, top_channels
@@ -12,9 +13,9 @@ def test_features_are_what_the_modules_give():
     found = features(model, images)
     outputs = model.backbone(images)
     last = outputs.maps[-1].detach()
-    np.testing.assert_allclose(found["backbone.cnn.blocks.7"], last, atol=1e-5)
+    close(found["backbone.cnn.blocks.7"], last, model.backbone)
     tokens = outputs.tokens[:, 1:].transpose(1, 2).unflatten(2, outputs.grid).detach()
-    np.testing.assert_allclose(found["backbone.vit.model.blocks.3"], tokens, atol=1e-5)
+    close(found["backbone.vit.model.blocks.3"], tokens, model.backbone)
     squeezed = features(model, images, ["backbone.fius.0.squeeze"])["backbone.fius.0.squeeze"]
     assert squeezed.shape == (2, 96, 4, 6)
 
@@ -32,7 +33,7 @@ def test_tokens_in_windows_lie_on_the_grid_of_the_image():
     net = model.backbone
     squeezed = net.fius[0].into_tokens(tokens, net.cnn.blocks[0](net.cnn.stem(images))[1], (4, 6))
     expected = squeezed[:, 1:].transpose(1, 2).unflatten(2, (4, 6)).detach()
-    np.testing.assert_allclose(embedded[name], expected, atol=1e-5)
+    close(embedded[name], expected, depth=3)
 
 
 def test_any_classifier_shows_its_stages():
@@ -61,7 +62,7 @@ def test_like_tokens_have_like_colours():
     feat[:, 0, 0] = feat[:, 2, 3]
     colours = pca_colours(feat)
     assert colours.shape == (3, 4, 3) and colours.min() == 0 and colours.max() == 1
-    np.testing.assert_allclose(colours[0, 0], colours[2, 3], atol=1e-9)
+    close(colours[0, 0], colours[2, 3])
     assert np.abs(colours[0, 1] - colours[0, 0]).max() > 0.05
     assert pca_colours(np.ones((16, 2, 2))).shape == (2, 2, 3)  # no two tokens differ
 
@@ -82,7 +83,7 @@ def test_a_module_before_an_activation_in_place_keeps_its_own_values():
     found = features(model, images, ["backbone.bn1"])["backbone.bn1"]
     expected = model.backbone.bn1(model.backbone.conv1(images)).detach()
     assert expected.min() < 0
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    close(found, expected)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from helpers import apart, close
 from looking import classifier, host_classifier, photos
 
 from robustnet_mm.analysis import closed_gates, compare_towers
@@ -18,7 +19,7 @@ def test_with_closed_gates_each_tower_computes_what_it_computes_alone(gate):
         assert torch.equal(closed.tokens, net.vit(images)[0])
         for one, alone in zip(closed.maps, net.cnn(images), strict=True):
             assert torch.equal(one, alone)
-        assert not torch.allclose(opened.tokens, closed.tokens)
+        assert apart(opened.tokens, closed.tokens)
         assert torch.equal(net(images).tokens, opened.tokens)
 
 
@@ -28,13 +29,13 @@ def test_compared_are_both_heads_alone_their_sum_and_the_woven_network():
     assert list(found) == ["cnn only", "vit only", "sum, gates closed", "both"]
     with torch.no_grad():
         cnn, vit = model.head(model.backbone(images))
-        torch.testing.assert_close(found["both"], (cnn + vit).softmax(1))
+        close(found["both"], (cnn + vit).softmax(1))
         alone = classifier(opened=False, direction="none")
         alone.load_state_dict(model.state_dict(), strict=False)
         cnn, vit = alone.head(alone.backbone(images))
-    torch.testing.assert_close(found["cnn only"], cnn.softmax(1))
-    torch.testing.assert_close(found["vit only"], vit.softmax(1))
-    torch.testing.assert_close(found["sum, gates closed"], (cnn + vit).softmax(1))
+    close(found["cnn only"], cnn.softmax(1))
+    close(found["vit only"], vit.softmax(1))
+    close(found["sum, gates closed"], (cnn + vit).softmax(1))
 
 
 def test_a_neck_sees_the_cnns_maps_alone_or_the_tokens_alone():

@@ -7,6 +7,7 @@ import pytest
 import timm
 import torch
 import torchvision
+from helpers import SMALL, apart, close
 from mmengine.runner import save_checkpoint
 from safetensors.torch import save_file
 
@@ -22,7 +23,6 @@ from robustnet_mm.models import (
 from robustnet_mm.models.towers import IMAGENET_NORM
 from robustnet_mm.weight_files import find_state_dict, read_checkpoint
 
-SMALL = dict(depth=3, embed_dim=48, num_heads=3)
 VIT = "deit_tiny_patch16_224"
 
 
@@ -122,15 +122,18 @@ def test_conformers_conv_branch_loads_and_computes_what_its_units_compute(tmp_pa
 
 def test_position_tables_are_resized_and_reported(tmp_path):
     theirs = timm_vit(img_size=96)
+    columns = torch.arange(6.0).repeat(6)  # of the 6 x 6 patches, row by row
+    theirs.pos_embed.data[0, 1:] = columns[:, None]
     torch.save(theirs.state_dict(), tmp_path / "vit.pth")
     tower = ViTTower(VIT, model_args=SMALL)
     report = load(tower, tmp_path / "vit.pth")
     assert report.resized == ["model.pos_embed (1, 37, 48) -> (1, 197, 48)"]
     table = tower.model.pos_embed
     assert torch.equal(table[:, :1], theirs.pos_embed[:, :1])
-    torch.testing.assert_close(
-        table[:, 1:].mean(1), theirs.pos_embed[:, 1:].mean(1), atol=0.01, rtol=0
-    )
+    grown = table[0, 1:].unflatten(0, (14, 14))
+    assert torch.equal(grown, grown[:1, :, :1].expand_as(grown))  # rows and channels stay alike
+    middle = (torch.arange(14) + 0.5) * 6 / 14 - 0.5  # where the new columns lie among the old
+    close(grown[0, 4:10, 0], middle[4:10])
 
 
 def test_a_classifiers_checkpoint_starts_a_detectors_backbone(tmp_path):
@@ -376,7 +379,7 @@ def test_tables_of_a_published_square_grid_are_resized_also_to_one_of_the_same_l
     tower = ViTTower(VIT, SMALL | dict(img_size=(112, 448)))  # 7 x 28 patches, 196 as 14 x 14
     report = load(tower, tmp_path / "vit.pth")
     assert report.resized == ["model.pos_embed (1, 197, 48) -> (1, 197, 48)"]
-    assert not torch.allclose(tower.model.pos_embed, theirs.pos_embed)
+    assert apart(tower.model.pos_embed, theirs.pos_embed)
     torch.save(
         {f"backbone.vit.{k}": v for k, v in tower.state_dict().items()}, tmp_path / "own.pth"
     )

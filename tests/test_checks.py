@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 
 import pytest
 from mmengine.config import Config
@@ -10,9 +11,16 @@ from robustnet_mm.datasets.checks import check_data
 DIGITS = tuple("0123456789")
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made") / "digits"
+    return make_digit_scenes(folder, scenes=(4, 2), crops=(10, 10))
+
+
 @pytest.fixture
-def root(tmp_path):
-    return make_digit_scenes(tmp_path / "digits", scenes=(4, 2), crops=(10, 10))
+def root(made, tmp_path):
+    """Data that a test may spoil."""
+    return shutil.copytree(made, tmp_path / "digits")
 
 
 def coco(root, phase="train", **changes):

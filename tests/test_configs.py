@@ -1,23 +1,25 @@
 """Every config builds, takes one training step and one test step, and leaves nothing untrained."""
 
 import re
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 
 import pytest
 import timm
 import torch
+from helpers import ROOT
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, DefaultScope
 from safetensors.torch import save_file
 
 from robustnet_mm.key_tables import SOURCES
+from robustnet_mm.models.robustnet import VARIANTS
 
-ROOT = Path(__file__).resolve().parents[1]
 OTHERS = ("_base_", "studies")  # parts, and what tests/test_study.py builds
 CONFIGS = sorted(p for p in (ROOT / "configs").rglob("*.py") if p.parent.name not in OTHERS)
-# blocks of the ViT that are enough for some exchanges: the 24 and 32 of the paper's need gigabytes
-FEW_BLOCKS = {"large-patch16": 4, "base-patch14": 3}
+FEW_BLOCKS = 3  # of the 12 to 32 of a ViT from `base` on: enough for some exchanges
 # files of the ViT and of the CNN in the paper's models
 PAPER = {
     "small-patch16": ("mae_finetuned_vit_base.pth", "Conformer_small_patch16.pth"),
@@ -26,11 +28,14 @@ PAPER = {
 }
 
 
+read = cache(Config.fromfile)
+
+
 @pytest.fixture(params=CONFIGS, ids=lambda path: path.stem)
-def cfg(request, tmp_path, monkeypatch):
+def cfg(request, monkeypatch):
     for name in ("CNN_WEIGHTS", "VIT_WEIGHTS", "CLASSIFIER", "DATA_ROOT"):
         monkeypatch.delenv(name, raising=False)
-    cfg = Config.fromfile(request.param)
+    cfg = deepcopy(read(request.param))
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         yield cfg
 
@@ -48,10 +53,11 @@ def freezes_the_vit(cfg) -> bool:
 
 def build(cfg):
     backbone = cfg.model.backbone
-    if depth := FEW_BLOCKS.get(backbone.get("arch")):
-        backbone.vit.model_args = dict(depth=depth)
+    name = backbone.vit.model_name if "arch" not in backbone else VARIANTS[backbone.arch][1]
+    if re.search("_(base|large|huge)_", name):
+        backbone.setdefault("vit", {})["model_args"] = dict(depth=FEW_BLOCKS)
         if freezes_the_vit(cfg):
-            backbone.vit.frozen_stages = depth
+            backbone.vit.frozen_stages = FEW_BLOCKS
     if cfg.default_scope == "mmdet":  # few regions: the heads run on each
         cfg.model.train_cfg.rpn_proposal.max_per_img = 40
         cfg.model.test_cfg.rpn.max_per_img = 40
@@ -160,7 +166,7 @@ def test_the_papers_models_name_one_public_file_for_a_tower_and_its_classifier(c
 @only("authors-setting")
 def test_the_authors_setting_freezes_the_whole_vit_and_differs_in_nothing_else(cfg):
     changed = {"direction": "vit_to_cnn", "gate": None}
-    ours = Config.fromfile(re.sub("_authors-setting|_fsdp", "", cfg.filename))
+    ours = deepcopy(read(Path(re.sub("_authors-setting|_fsdp", "", cfg.filename))))
     backbone, vit = dict(cfg.model.backbone), dict(cfg.model.backbone.vit)
     with torch.device("meta"):  # the real depth, without its gigabytes
         tower = MODELS.build(backbone).vit

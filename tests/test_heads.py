@@ -1,5 +1,6 @@
 import pytest
 import torch
+from helpers import close
 from mmengine.runner.checkpoint import load_state_dict
 from mmpretrain.models import CrossEntropyLoss, LabelSmoothLoss
 from mmpretrain.structures import DataSample
@@ -28,20 +29,20 @@ def samples():
 def test_logits_read_the_last_map_and_the_class_token():
     two, out = head(), outputs()
     cnn, vit = two(out)
-    torch.testing.assert_close(cnn, two.cnn.fc(out.maps[-1].mean((2, 3))))
-    torch.testing.assert_close(vit, two.vit.fc(two.vit.norm(out.tokens))[:, 0])
+    close(cnn, two.cnn.fc(out.maps[-1].mean((2, 3))))
+    close(vit, two.vit.fc(two.vit.norm(out.tokens))[:, 0])
 
 
 def test_avg_pools_patch_tokens_only_and_norms_afterwards():
     two, out = head("avg"), outputs(prefix=2)
     expected = two.vit.fc(two.vit.norm(out.tokens[:, 2:].mean(1)))
-    torch.testing.assert_close(two(out)[1], expected)
+    close(two(out)[1], expected)
 
 
 def test_avg_can_pool_after_the_norm():
     two, out = head("avg"), outputs(prefix=2)
     two.vit.norm_first = True
-    torch.testing.assert_close(two(out)[1], two.vit.fc(two.vit.norm(out.tokens[:, 2:]).mean(1)))
+    close(two(out)[1], two.vit.fc(two.vit.norm(out.tokens[:, 2:]).mean(1)))
 
 
 def test_the_loss_is_the_mean_of_the_two_heads_losses():
@@ -49,10 +50,10 @@ def test_the_loss_is_the_mean_of_the_two_heads_losses():
     labels = torch.tensor([0, 4, 2, 2])
     cnn, vit = (torch.nn.functional.cross_entropy(logits, labels) for logits in two(out))
     losses = two.loss(out, samples())
-    torch.testing.assert_close(sum(losses.values()), (cnn + vit) / 2)
+    close(sum(losses.values()), (cnn + vit) / 2)
     weighted = head(loss_weights=(3, 1))
     weighted.load_state_dict(two.state_dict())
-    torch.testing.assert_close(sum(weighted.loss(out, samples()).values()), (3 * cnn + vit) / 4)
+    close(sum(weighted.loss(out, samples()).values()), (3 * cnn + vit) / 4)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,7 @@ def test_soft_labels_of_mixup_reach_both_losses(config, module):
     two, out, soft = head(loss=config), outputs(), torch.rand(4, 5).softmax(1)
     losses = two.loss(out, [DataSample().set_gt_score(score) for score in soft])
     expected = [module(logits, soft) / 2 for logits in two(out)]
-    torch.testing.assert_close(list(losses.values()), expected)
+    close(list(losses.values()), expected)
 
 
 def test_a_third_weight_is_that_of_the_summed_logits():
@@ -79,16 +80,16 @@ def test_a_third_weight_is_that_of_the_summed_logits():
     losses = two.loss(out, samples())
     assert list(losses) == ["loss_cnn", "loss_vit", "loss_sum"]
     expected = torch.nn.functional.cross_entropy(cnn + vit, label) / 2
-    torch.testing.assert_close(losses["loss_sum"], expected)
+    close(losses["loss_sum"], expected)
 
 
 def test_predictions_sum_the_logits_and_keep_each_heads_scores():
     two, out = head(), outputs()
     cnn, vit = two(out)
     for k, sample in enumerate(two.predict(out, samples())):
-        torch.testing.assert_close(sample.pred_score, (cnn + vit)[k].softmax(0))
-        torch.testing.assert_close(sample.cnn_score, cnn[k].softmax(0))
-        torch.testing.assert_close(sample.vit_score, vit[k].softmax(0))
+        close(sample.pred_score, (cnn + vit)[k].softmax(0))
+        close(sample.cnn_score, cnn[k].softmax(0))
+        close(sample.vit_score, vit[k].softmax(0))
         assert sample.pred_label.item() == (cnn + vit)[k].argmax().item()
     assert len(two.predict(out)) == 4  # without data samples too
 

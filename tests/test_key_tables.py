@@ -4,7 +4,7 @@ import pytest
 import timm
 import torch
 import torchvision
-from torch import nn
+from helpers import but_extended, close, randomize
 
 from robustnet_mm.checkpoint import PretrainedTower
 from robustnet_mm.conversion import find_source, to_published_names
@@ -17,18 +17,6 @@ from robustnet_mm.models.heads import (
 )
 
 SIZES = [(64, 64), (80, 112)]
-
-
-def randomize(network):
-    """Weights with which every layer matters, statistics included."""
-    for name, buffer in network.named_buffers():
-        if "running" in name:
-            nn.init.uniform_(buffer, 0.5, 1.5)
-    for parameter in network.parameters():
-        if parameter.ndim == 1:
-            nn.init.uniform_(parameter, 0.3, 0.9)
-    network.eval()  # mmpretrain's gives None
-    return network
 
 
 def load(module, path):
@@ -45,7 +33,7 @@ def assert_same_logits(cnn_or_vit, head, theirs, forward, path, sizes=SIZES):
             out = cnn_or_vit(images)
             vit = isinstance(cnn_or_vit, ViTTower)
             logits = head(TowerOutputs((), *out) if vit else TowerOutputs(out, None, None))
-            torch.testing.assert_close(logits, forward(images), rtol=1e-5, atol=1e-6)
+            close(logits, forward(images), cnn_or_vit)
     return report
 
 
@@ -64,7 +52,10 @@ TORCHVISION_CNNS = {
 }
 
 
-@pytest.mark.parametrize("name", TORCHVISION_CNNS)
+@pytest.mark.parametrize(
+    "name",
+    but_extended(TORCHVISION_CNNS, ["wide_resnet50_2", "mobilenet_v3_large", "efficientnet_b5"]),
+)
 def test_torchvisions_cnns(name, tmp_path):
     model_name, args = TORCHVISION_CNNS[name]
     theirs = randomize(torchvision.models.get_model(name, num_classes=10))
@@ -114,7 +105,7 @@ def test_mmpretrains_resnet_with_a_deep_stem(tmp_path):
     images = torch.randn(1, 3, 64, 96)
     with torch.no_grad():
         expected = theirs.backbone(images)[-1]
-        torch.testing.assert_close(tower(images)[-1], expected, rtol=1e-5, atol=1e-5)
+        close(tower(images)[-1], expected, tower)
 
 
 def test_mmpretrains_convnext(tmp_path):

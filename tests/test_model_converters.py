@@ -8,13 +8,11 @@ import pytest
 import timm
 import torch
 import torchvision
-from conftest import ROOT
+from helpers import ROOT, photographs, randomize
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import MODELS, DefaultScope
 from safetensors.torch import save_file
-from test_key_tables import randomize
-from test_real_data import photographs
 
 from robustnet_mm.models import TwoTowerHead
 from robustnet_mm.registry import MODELS as OURS
@@ -143,29 +141,58 @@ def test_compose_downloads_only_when_asked(hub, tmp_path, run):
     assert code == 0 and (tmp_path / "pair.py").exists(), said
 
 
-def test_inspect_says_what_a_file_is_and_what_would_load(files, run):
-    cnn, vit, folder = files
-    code, output = run("inspect_checkpoint.py", folder / "cnn.pth")
+def test_inspect_says_what_a_file_is_and_what_would_load(tmp_path, run):
+    """It compares with all of timm's networks of the kind, of which RegNets are few."""
+    cnn = torchvision.models.regnet_x_400mf(num_classes=7)
+    torch.save(cnn.state_dict(), tmp_path / "cnn.pth")
+    code, output = run("inspect_checkpoint.py", tmp_path / "cnn.pth")
     assert code == 0, output
-    assert "source: MobileNetV2 (torchvision)" in output and "classes: 7" in output
-    assert "timm's networks of these shapes: mobilenetv2_100" in output
+    assert "source: RegNet (torchvision)" in output and "classes: 7" in output
+    assert re.search("timm's networks of these shapes: .*regnetx_004_tv", output)
     assert "normalisation: mean (123.67, 116.28, 103.53)" in output
-    assert "loads into TimmCNNTower 'mobilenetv2_100'" in output
-    run("compose.py", *arguments(folder))
-    code, output = run("inspect_checkpoint.py", folder / "pair.pth")
+    assert "loads into TimmCNNTower 'regnetx_004" in output
+
+
+def test_inspect_says_what_a_vit_is(tmp_path, run):
+    vit = timm.create_model("vit_small_patch8_224", depth=2, num_classes=7)
+    torch.save(vit.state_dict(), tmp_path / "vit.pth")
+    code, output = run("inspect_checkpoint.py", tmp_path / "vit.pth")
+    assert code == 0, output
+    for line in (
+        "classes: 7",
+        "ViT: 2 blocks of width 384, patch 8 x 8",
+        "prefix tokens: 1 (cls_token)",
+        "positions: 28 x 28 patches, images of 224 x 224",
+        "timm's networks of these shapes: none",
+        "normalisation: unknown",
+    ):
+        assert line in output
+
+
+def test_inspect_knows_what_compose_writes(files, run):
+    run("compose.py", *arguments(files[2]))
+    code, output = run("inspect_checkpoint.py", files[2] / "pair.pth")
     assert code == 0 and "a classifier or detector of this package" in output
     assert "backbone.cnn., backbone.fius., backbone.vit., head.cnn., head.vit." in output
 
 
-def test_inspect_says_what_a_published_vit_is(real_data, run):
-    code, output = run("inspect_checkpoint.py", real_data / "weights/deit_tiny_patch16_224.pth")
-    for line in (
-        "classes: 1000",
-        "ViT: 12 blocks of width 192, patch 16 x 16",
-        "positions: 14 x 14 patches, images of 224 x 224",
-        "normalisation: not in the file; mean (127.5, 127.5, 127.5) for vit_tiny_patch16_224",
-    ):
-        assert line in output
+@pytest.mark.extended
+def test_inspect_says_what_published_files_are(files, real_data, run):
+    for path, lines in {
+        real_data / "weights/deit_tiny_patch16_224.pth": (
+            "classes: 1000",
+            "ViT: 12 blocks of width 192, patch 16 x 16",
+            "positions: 14 x 14 patches, images of 224 x 224",
+            "normalisation: not in the file; mean (127.5, 127.5, 127.5) for vit_tiny_patch16_224",
+        ),
+        files[2] / "cnn.pth": (
+            "source: MobileNetV2 (torchvision)",
+            "timm's networks of these shapes: mobilenetv2_100",
+            "loads into TimmCNNTower 'mobilenetv2_100'",
+        ),
+    }.items():
+        _, output = run("inspect_checkpoint.py", path)
+        assert all(line in output for line in lines)
 
 
 def test_inspect_refuses_what_it_cannot_read(tmp_path, run):
@@ -195,4 +222,6 @@ def test_two_published_files_compose_to_their_own_logits_and_their_sum(real_data
             assert torch.equal(logits[0], cnn(images)) and torch.equal(logits[1], vit(images))
             for k, scores in enumerate((*logits, sum(logits))):
                 hits[k] += (scores.argmax(1) == labels).sum()
-    assert len(net.exchanges) == 8 and (hits / 2).tolist() == [85.0, 81.5, 86.5]  # per cent of 200
+    # rounding decides an image whose two best classes are equal but for it
+    differences = hits / 2 - torch.tensor([85.0, 81.5, 86.5])  # per cent of 200
+    assert len(net.exchanges) == 8 and differences.abs().max() <= 0.5

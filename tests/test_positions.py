@@ -3,8 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import ROOT, open_gates
-from test_vit_tower import FAMILIES
+from helpers import FAMILIES, ROOT, apart, close, open_gates
 
 from robustnet_mm.models import RobustNet, SizedDataPreprocessor, ViTTower
 from robustnet_mm.registry import MODELS
@@ -21,13 +20,10 @@ def assert_alone_and_in_a_batch_are_equal(tower, images):
     for index, image in enumerate(images):
         expected, (own_h, own_w) = tower(image)
         got = tokens[index, prefix:].unflatten(0, (h, w))[:own_h, :own_w].flatten(0, 1)
-        torch.testing.assert_close(got, expected[0, prefix:], rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(
-            tokens[index, :prefix], expected[0, :prefix], rtol=1e-4, atol=1e-4
-        )
+        close(got, expected[0, prefix:], tower)
+        close(tokens[index, :prefix], expected[0, :prefix], tower)
     assert tokens.isfinite().all()
-    unaware = tower(torch.cat(padded))[0]
-    assert not torch.allclose(unaware, tokens, rtol=1e-2, atol=1e-2)
+    assert apart(tower(torch.cat(padded))[0], tokens)
 
 
 @pytest.mark.parametrize("window_size", [None, 2])
@@ -97,7 +93,7 @@ def test_a_detector_passes_the_sizes_on():
             out.tokens[i, 1:].unflatten(0, out.grid)[:height, :width]
             for out, i in ((seen[0], index), (alone, 0))
         )
-        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
+        close(got, expected, model.backbone)
 
 
 def sample_of(image):

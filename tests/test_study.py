@@ -1,7 +1,8 @@
 """A study trains its cells once, and its figures are those of the predictions that it kept."""
 
+import contextlib
+import io
 import json
-import os
 import pickle
 import runpy
 import subprocess
@@ -10,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from helpers import ROOT
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from scipy import stats
@@ -48,9 +49,19 @@ ensembles = dict(logit_sum=("none", "both"))
 
 
 def start(*args, tool=TOOL):
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, tool, *map(str, args)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True)
+    """Run a tool in this process; its trainings are processes of their own."""
+    command, code = [tool, *map(str, args)], 0
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", command)
+        patch.setenv("PYTHONPATH", str(ROOT))
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                runpy.run_path(tool, run_name="__main__")
+            except (Exception, SystemExit) as end:
+                code = end.code if isinstance(getattr(end, "code", None), int) else 1
+                err.write(str(end))
+    return subprocess.CompletedProcess(command, code, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(scope="module")
@@ -360,13 +371,15 @@ def test_the_precision_of_drawn_images_is_the_hosts_over_those_images(detections
 )
 def test_every_cell_of_every_study_is_a_model_of_its_own(path, tmp_path):
     tool = runpy.run_path(TOOL)
-    study, found = tool["read_study"](str(path)), set()
+    study, found, built = tool["read_study"](str(path)), set(), set()
     for name, differences in tool["cells_of"](study).items():
         cfg = tool["config_of"](study, differences, 0, tmp_path)
         model = cfg.model
         if "data_preprocessor" in cfg:
             model.setdefault("data_preprocessor", cfg.data_preprocessor)
-        with DefaultScope.overwrite_default_scope(cfg.default_scope):
-            MODELS.build(model)
+        if repr(model) not in built:  # cells often differ in how they are trained alone
+            with DefaultScope.overwrite_default_scope(cfg.default_scope):
+                MODELS.build(model)
+            built.add(repr(model))
         found.add((name, repr(cfg.to_dict())))
     assert len({text for _, text in found}) == len(found) > 4

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import ROOT, free_port
 from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
 
 from robustnet_mm.datasets import make_digit_scenes
 
-ROOT = Path(__file__).resolve().parents[1]
 DETECTOR = "configs/digit_scenes/mask-rcnn_robustnet-nano_digit-scenes.py"
 CLASSIFIER = "configs/digit_scenes/robustnet-nano_5e_crops.py"
 MAP = re.compile(r"coco/(bbox|segm)_mAP: (-?[\d.]+)")
@@ -54,7 +55,7 @@ def environment():
     return os.environ | {
         "OMP_NUM_THREADS": "1",
         "PYTHON": sys.executable,
-        "PORT": "29517",
+        "PORT": str(free_port()),
         "PYTHONPATH": str(ROOT),
     }
 
@@ -99,21 +100,25 @@ def test_dist_train_runs_two_cpu_processes_with_eta_and_map(detector):
     assert all(v.isfinite().all() for v in weights(work_dir / "epoch_1.pth").values())
 
 
-def test_one_process_and_two_report_the_same_map_and_predictions_are_kept(detector, data, tmp_path):
-    checkpoint = detector[0] / "epoch_1.pth"
-    one = run(
-        sys.executable,
-        "tools/test.py",
-        DETECTOR,
-        checkpoint,
-        "--work-dir",
-        tmp_path / "one",
-        "--out",
-        tmp_path / "out.pkl",
-        "--show-dir",
-        "shown",
-        *det_options(data),
-    )
+@pytest.fixture
+def main(monkeypatch, capsys):
+    """Run a tool in this process, where its errors arrive: what it says."""
+
+    def start(tool, *arguments):
+        monkeypatch.chdir(ROOT)
+        monkeypatch.setattr(sys, "argv", [tool, *map(str, arguments)])
+        runpy.run_path(str(ROOT / "tools" / tool), run_name="__main__")
+        return capsys.readouterr().out
+
+    return start
+
+
+def test_one_process_and_two_report_the_same_map_and_predictions_are_kept(
+    detector, data, tmp_path, main
+):
+    checkpoint, one = detector[0] / "epoch_1.pth", tmp_path / "one"
+    keep = ["--work-dir", one, "--out", tmp_path / "out.pkl", "--show-dir", "shown"]
+    alone = main("test.py", DETECTOR, checkpoint, *keep, *det_options(data))
     two = run(
         "tools/dist_test.sh",
         DETECTOR,
@@ -123,29 +128,29 @@ def test_one_process_and_two_report_the_same_map_and_predictions_are_kept(detect
         tmp_path / "two",
         *det_options(data),
     )
-    assert MAP.findall(one) == MAP.findall(two) == MAP.findall(detector[1]) != []
-    assert "Average Precision  (AP) @[ IoU=0.50:0.95" in one
+    assert MAP.findall(alone) == MAP.findall(two) == MAP.findall(detector[1]) != []
+    assert "Average Precision  (AP) @[ IoU=0.50:0.95" in alone
     assert len(pickle.loads((tmp_path / "out.pkl").read_bytes())) == 3
-    assert len(list((tmp_path / "one").rglob("shown/*"))) == 3
+    assert len(list(one.rglob("shown/*"))) == 3
 
 
-def test_flips_are_averaged_on_request(detector, data, tmp_path):
+def test_flips_are_averaged_on_request(detector, data, tmp_path, main):
     """mmdet averages boxes only, so the mask head is left out."""
     boxes = {k: v for k, v in weights(detector[0] / "epoch_1.pth").items() if "mask" not in k}
     torch.save(boxes, tmp_path / "faster.pth")
     faster = ["model.type=FasterRCNN", "model.roi_head.mask_head=None"]
     more = [*faster, "model.roi_head.mask_roi_extractor=None", "test_evaluator.metric=bbox"]
-    command = [sys.executable, "tools/test.py", DETECTOR, tmp_path / "faster.pth", "--tta"]
-    log = run(*command, "--work-dir", tmp_path, *det_options(data, *more))
-    assert [kind for kind, _ in MAP.findall(log)] == ["bbox"]
+    arguments = [DETECTOR, tmp_path / "faster.pth", "--tta", "--work-dir", tmp_path / "out"]
+    said = main("test.py", *arguments, *det_options(data, *more))
+    assert [kind for kind, _ in MAP.findall(said)] == ["bbox"]
 
 
-def test_a_config_with_averaged_weights_is_tested(detector, data, tmp_path):
+def test_a_config_with_averaged_weights_is_tested(detector, data, tmp_path, main):
     checkpoint, config = detector[0] / "epoch_1.pth", tmp_path / "ema.py"
     hooks = "custom_hooks = [dict(type='EMAHook')]"
     config.write_text(f"_base_ = {str(ROOT / DETECTOR)!r}\n{hooks}\n")
-    command = [sys.executable, "tools/test.py", config, checkpoint, "--work-dir", tmp_path]
-    assert MAP.findall(run(*command, *det_options(data))) == MAP.findall(detector[1])
+    arguments = [config, checkpoint, "--work-dir", tmp_path / "out", *det_options(data)]
+    assert MAP.findall(main("test.py", *arguments)) == MAP.findall(detector[1])
 
 
 def test_the_hosts_inferencer_predicts_from_what_a_training_leaves(detector, data, tmp_path):
@@ -159,23 +164,13 @@ def test_the_hosts_inferencer_predicts_from_what_a_training_leaves(detector, dat
     assert len(list(tmp_path.rglob("*.jpg"))) == 3
 
 
-def main(monkeypatch, tool, *arguments):
-    """Run a tool in this process: its errors arrive here."""
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(sys, "argv", [tool, *map(str, arguments)])
-    runpy.run_path(str(ROOT / "tools" / tool), run_name="__main__")
-
-
-def test_a_checkpoint_of_other_classes_is_no_test_of_this_config(
-    detector, data, tmp_path, monkeypatch
-):
+def test_a_checkpoint_of_other_classes_is_no_test_of_this_config(detector, data, tmp_path, main):
     more = ["model.roi_head.bbox_head.num_classes=7", "model.roi_head.mask_head.num_classes=7"]
     (tmp_path / "classes.txt").write_text("\n".join("0123456"))
     more += [f"test_dataloader.dataset.metainfo.classes={tmp_path}/classes.txt"]
     message = "of another shape: .*bbox_head.fc_cls.* heads of the file are for another number of c"
     with pytest.raises(ValueError, match=message):
         main(
-            monkeypatch,
             "test.py",
             DETECTOR,
             detector[0] / "epoch_1.pth",
@@ -185,18 +180,17 @@ def test_a_checkpoint_of_other_classes_is_no_test_of_this_config(
         )
 
 
-def test_masks_are_not_averaged_over_flips(detector, data, tmp_path, monkeypatch):
+def test_masks_are_not_averaged_over_flips(detector, data, tmp_path, main):
     arguments = [DETECTOR, detector[0] / "epoch_1.pth", "--tta", "--work-dir", tmp_path]
     with pytest.raises(ValueError, match="--tta averages boxes only, got MaskRCNN"):
-        main(monkeypatch, "test.py", *arguments, *det_options(data))
+        main("test.py", *arguments, *det_options(data))
 
 
-def test_a_checkpoint_of_another_architecture_is_named(detector, data, tmp_path, monkeypatch):
+def test_a_checkpoint_of_another_architecture_is_named(detector, data, tmp_path, main):
     with pytest.raises(
         ValueError, match="do not fit MaskRCNN, nothing was loaded: .*of another shape"
     ):
         main(
-            monkeypatch,
             "test.py",
             DETECTOR,
             detector[0] / "epoch_1.pth",
@@ -212,33 +206,21 @@ def test_a_checkpoint_of_another_architecture_is_named(detector, data, tmp_path,
         )
 
 
-def test_wrong_arguments_are_named(tmp_path, monkeypatch):
+def test_wrong_arguments_are_named(tmp_path, main):
     with pytest.raises(FileNotFoundError, match="checkpoint no.pth does not exist"):
-        main(monkeypatch, "test.py", DETECTOR, "no.pth")
+        main("test.py", DETECTOR, "no.pth")
     with pytest.raises(ValueError, match="--out must name a .pkl or .pickle file, got out.json"):
-        main(monkeypatch, "test.py", DETECTOR, "no.pth", "--out", "out.json")
+        main("test.py", DETECTOR, "no.pth", "--out", "out.json")
     for script in ("dist_train.sh", "dist_test.sh", "slurm_train.sh", "slurm_test.sh"):
         done = subprocess.run([ROOT / "tools" / script], capture_output=True, text=True)
         assert done.returncode == 2 and f"usage: tools/{script}" in done.stderr
 
 
 def start_training(data, work_dir, *flags):
-    command = [
-        sys.executable,
-        "tools/train.py",
-        CLASSIFIER,
-        "--work-dir",
-        work_dir,
-        *flags,
-        *options(
-            data,
-            "train_cfg.max_epochs=2",
-            "default_hooks.logger.interval=1",
-            "param_scheduler.1.end=2",
-        ),
-    ]
+    more = ["train_cfg.max_epochs=2", "default_hooks.logger.interval=1", "param_scheduler.1.end=2"]
+    command = [sys.executable, "tools/train.py", CLASSIFIER, "--work-dir", work_dir, *flags]
     return subprocess.Popen(
-        [str(c) for c in command],
+        [str(c) for c in [*command, "--auto-scale-lr", *options(data, *more)]],
         cwd=ROOT,
         env=environment(),
         text=True,
@@ -247,90 +229,108 @@ def start_training(data, work_dir, *flags):
     )
 
 
-def test_a_training_killed_in_the_middle_of_an_epoch_resumes_to_the_same_weights(data, tmp_path):
-    whole = start_training(data, tmp_path / "whole")
-    killed = start_training(data, tmp_path / "killed")
+@pytest.fixture(scope="module")
+def classifier(data, tmp_path_factory) -> tuple[Path, str]:
+    """Work dir and output of a classifier trained for two epochs."""
+    work_dir = tmp_path_factory.mktemp("classifier")
+    training = start_training(data, work_dir)
+    log = training.communicate()[0]
+    assert training.returncode == 0, log[-3000:]
+    return work_dir, log
+
+
+def test_a_training_killed_in_the_middle_of_an_epoch_resumes_to_the_same_weights(
+    classifier, data, tmp_path
+):
+    killed = start_training(data, tmp_path)
     for line in killed.stdout:
         if re.search(r"Epoch\(train\) +\[2\]\[ *5/15\]", line):
             killed.send_signal(signal.SIGKILL)
             break
     killed.communicate()
-    assert (tmp_path / "killed/last_checkpoint").read_text().endswith("epoch_1.pth")
-    log = start_training(data, tmp_path / "killed", "--resume").communicate()[0]
+    assert (tmp_path / "last_checkpoint").read_text().endswith("epoch_1.pth")
+    log = start_training(data, tmp_path, "--resume").communicate()[0]
     assert "resumed epoch: 1, iter: 15" in log, log[-3000:]
     assert "accuracy/top1_cnn" in log and "accuracy/top1_vit" in log
-    whole.communicate()
-    first, second = (weights(tmp_path / name / "epoch_2.pth") for name in ("whole", "killed"))
+    first, second = (weights(folder / "epoch_2.pth") for folder in (classifier[0], tmp_path))
     assert all(torch.equal(value, second[key]) for key, value in first.items())
+
+
+IN_TURN = """
+import runpy, sys
+import torch
+from robustnet_mm.engine import launch
+folder, options = sys.argv[1], sys.argv[2:]
+launch.finish = torch.distributed.barrier  # else the process ends with the first
+for name in ("whole", "sharded"):
+    sys.argv = ["train.py", f"{{folder}}/{{name}}.py", "--work-dir", f"{{folder}}/{{name}}"]
+    sys.argv += ["--launcher", "pytorch", *options]
+    runpy.run_path({tool!r}, run_name="__main__")
+"""
 
 
 def test_a_sharded_training_gives_the_weights_of_an_unsharded_one(data, tmp_path):
     """The strategy of the base-patch14 config, on two CPU processes and a small classifier."""
     sharded = Config.fromfile(ROOT / "configs/imagenet/robustnet-base-patch14_fsdp_20e_in1k.py")
+    with DefaultScope.overwrite_default_scope("mmpretrain"):
+        start = MODELS.build(Config.fromfile(ROOT / CLASSIFIER).model).state_dict()
+    torch.save(dict(state_dict=start), tmp_path / "start.pth")
     more = ["train_cfg.max_epochs=1", "default_hooks.logger.interval=1"]
+    more.append(f"load_from={tmp_path}/start.pth")
     for name in ("whole", "sharded"):
         config = f"_base_ = {str(ROOT / CLASSIFIER)!r}\n"
         if name == "sharded":
             config += f"runner_type = {sharded.runner_type!r}\n"
             config += f"strategy = {sharded.strategy.to_dict()!r}\n"
         (tmp_path / f"{name}.py").write_text(config)
-        flags = ["--work-dir", tmp_path / name, *options(data, *more)]
-        log = run("tools/dist_train.sh", tmp_path / f"{name}.py", 2, *flags)
-        assert "accuracy/top1_vit" in log
-    first, second = (weights(tmp_path / name / "epoch_1.pth") for name in ("whole", "sharded"))
-    assert first.keys() == second.keys()
-    for key, value in first.items():
-        torch.testing.assert_close(second[key], value, rtol=1e-3, atol=1e-3, msg=key)
-    groups = [
-        torch.load(tmp_path / name / "epoch_1.pth", weights_only=False)["optimizer"]["param_groups"]
+    (tmp_path / "both.py").write_text(IN_TURN.format(tool=str(ROOT / "tools/train.py")))
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2"]
+    command += ["--standalone", tmp_path / "both.py", tmp_path, *options(data, *more)]
+    log = run(*command)
+    assert log.count("accuracy/top1_vit") == 2
+    saved = [
+        torch.load(tmp_path / name / "epoch_1.pth", weights_only=False)
         for name in ("whole", "sharded")
     ]
-    decays = [[(g["weight_decay"], len(g["params"])) for g in part] for part in groups]
+    whole, other = (one["state_dict"] for one in saved)
+    assert whole.keys() == other.keys() == start.keys()
+    # Adam steps as far where a gradient is rounding alone as elsewhere, so that single weights
+    # may go either way: compared is how far all of them went
+    names = [
+        key for key, value in start.items() if value.is_floating_point() and "running" not in key
+    ]
+    moved, missed = (
+        torch.cat([(a[key] - b[key]).flatten() for key in names]).norm()
+        for a, b in ((whole, start), (whole, other))
+    )
+
+    assert moved > 0 and missed < 0.05 * moved
+    decays = [
+        [(g["weight_decay"], len(g["params"])) for g in one["optimizer"]["param_groups"]]
+        for one in saved
+    ]
     assert decays[0] == decays[1] and len(decays[0]) > 1
 
 
 def test_a_classifiers_checkpoint_reports_every_tower_and_refuses_other_classes(
-    data, tmp_path, monkeypatch
+    classifier, data, tmp_path, main
 ):
-    training = start_training(data, tmp_path, "--auto-scale-lr")
-    log = training.communicate()[0]
-    assert training.returncode == 0, log[-3000:]
-    assert "Scaling the original LR by 0.125" in log, log[-3000:]
-    checkpoint = tmp_path / "epoch_2.pth"
-    log = run(
-        sys.executable,
-        "tools/test.py",
-        CLASSIFIER,
-        checkpoint,
-        "--work-dir",
-        tmp_path,
-        "--tta",
-        *options(data),
-    )
+    assert "Scaling the original LR by 0.125" in classifier[1]  # 4 of 32 images
+    arguments = [CLASSIFIER, classifier[0] / "epoch_2.pth", "--work-dir", tmp_path / "out"]
+    log = main("test.py", *arguments, "--tta", *options(data))
     assert re.search(r"accuracy/top1: .*accuracy/top1_cnn: .*accuracy/top1_vit: ", log)
     for digit in "0123456":
         shutil.copytree(data / "crops/val" / digit, tmp_path / "seven" / digit)
     seven = [f"test_dataloader.dataset.data_root={tmp_path}/seven", "model.head.num_classes=7"]
     seven += ["test_dataloader.dataset.data_prefix=", "model.data_preprocessor.num_classes=7"]
     with pytest.raises(ValueError, match=r"fc.bias \(10,\), here \(7,\).*config of these classes"):
-        main(
-            monkeypatch,
-            "test.py",
-            CLASSIFIER,
-            checkpoint,
-            "--work-dir",
-            tmp_path,
-            *options(data, *seven),
-        )
+        main("test.py", *arguments, *options(data, *seven))
 
 
-def test_flops_of_vit_b_are_the_published_ones():
+def test_flops_of_vit_b_are_the_published_ones(main):
     """17.6 G multiply-adds for ViT-B/16 at 224 (DeiT, table 5); the paper's 103.5 M parameters."""
-    out = run(
-        sys.executable,
-        "tools/analysis_tools/get_flops.py",
-        "configs/imagenet/robustnet-small-patch16_20e_in1k.py",
-    )
+    config = "configs/imagenet/robustnet-small-patch16_20e_in1k.py"
+    out = main("analysis_tools/get_flops.py", config)
     rows = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line.count(".") > 1}
     assert float(rows["backbone.vit"][1]) == pytest.approx(17.6, abs=0.1)
     assert float(rows["all"][0]) == pytest.approx(103.5, abs=0.05)

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from conftest import waken
+from helpers import waken
 from torch import nn
 
 from robustnet_mm.models import ConvTower, ViTTower

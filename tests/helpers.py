@@ -1,0 +1,144 @@
+"""What several test files use: the rule for rounding errors, random networks, photographs."""
+
+import socket
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from robustnet_mm.models import ConvTower
+
+ROOT = Path(__file__).resolve().parents[1]
+EPS = torch.finfo(torch.float32).eps  # 1.19e-7
+ROUND = 8  # EPS of its largest value by which one layer may be rounded otherwise; seen: up to 2
+
+
+def but_extended(names, extended):
+    """Parameters of a test, of which `make test` leaves out those that repeat another's kind."""
+    assert set(extended) <= set(names), sorted(set(extended) - set(names))
+    mark = pytest.mark.extended
+    return [pytest.param(n, marks=mark) if n in extended else n for n in names]
+
+
+def depth_of(network: nn.Module) -> int:
+    """Number of a network's layers that sum products."""
+    return sum(isinstance(m, (nn.modules.conv._ConvNd, nn.Linear)) for m in network.modules())
+
+
+def close(got, expected, depth: int | nn.Module = 1, scale: float | None = None) -> None:
+    """Assert that two results differ by rounding alone: the one rule of all tests.
+
+    A processor's vector width and the shapes of a batch decide in which order a layer sums its
+    terms, so that the same layer is rounded by a few EPS of its largest value; what follows hands
+    these errors on and adds its own. An element may therefore differ by
+
+        ROUND * EPS * depth * max(|expected|).
+
+    Where both computations are the same operations in the same order on the same shapes, ask for
+    `torch.equal` instead.
+
+    Args:
+        got: Tensor, array or number, or a list or tuple of them.
+        expected: The same.
+        depth: Number of layers between the inputs and the results, or the network that they are of.
+        scale: Largest value on the way, where it is larger than those of `expected`.
+    """
+    if isinstance(got, (list, tuple)):
+        for one, other in zip(got, expected, strict=True):
+            close(one, other, depth, scale)
+        return
+    got, expected = (torch.as_tensor(x).detach().double() for x in (got, expected))
+    assert got.shape == expected.shape, f"{tuple(got.shape)}, not {tuple(expected.shape)}"
+    depth = depth_of(depth) if isinstance(depth, nn.Module) else depth
+    allowed = ROUND * EPS * depth * (expected.abs().max().item() if scale is None else scale)
+    worst = (got - expected).abs().max().item()
+    assert worst <= allowed, f"differ by {worst:.3g}, rounding explains {allowed:.3g}"
+
+
+def apart(one, other, share: float = 1e-3) -> bool:
+    """Whether two results differ by much more than rounding: by a share of the largest value."""
+    one, other = (torch.as_tensor(x).detach().double() for x in (one, other))
+    return bool((one - other).abs().max() > share * other.abs().max())
+
+
+def randomize(network):
+    """Weights with which every layer matters, statistics included."""
+    for name, buffer in network.named_buffers():
+        if "running" in name:
+            nn.init.uniform_(buffer, 0.5, 1.5)
+    for parameter in network.parameters():
+        if parameter.ndim == 1:
+            nn.init.uniform_(parameter, 0.3, 0.9)
+    network.eval()  # mmpretrain's gives None
+    return network
+
+
+def waken(tower):
+    """Undo the zeros of a fresh CNN's residual blocks, which would hide what happens inside."""
+    for block in tower.blocks if isinstance(tower, ConvTower) else ():
+        nn.init.constant_(block.last_norm.weight, 0.5)
+    return tower
+
+
+def open_gates(net):
+    """A woven network whose towers tell each other something."""
+    for name, parameter in net.named_parameters():
+        if name.endswith("gate.scale"):
+            nn.init.constant_(parameter, 0.5)
+    waken(net.cnn)
+    return net
+
+
+def free_port() -> int:
+    """A port of this machine that no process listens at."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+SMALL = dict(depth=3, embed_dim=48, num_heads=3)
+# name -> (what makes it small, a key that must be there, the number of prefix tokens)
+FAMILIES = {
+    "vit_tiny_patch16_224": (SMALL, None, 1),  # AugReg, normalised by 0.5
+    "vit_base_patch16_gap_224": (SMALL, None, 0),
+    "deit_tiny_patch16_224": (SMALL, None, 1),
+    "deit_tiny_distilled_patch16_224": (SMALL, "dist_token", 2),
+    "deit3_small_patch16_224": (SMALL, "blocks.0.ls1.gamma", 1),
+    "vit_base_patch16_224.mae": (SMALL | dict(global_pool="avg"), None, 1),
+    "vit_small_patch16_224.dino": (SMALL, None, 1),
+    "vit_small_patch14_dinov2": (SMALL, "blocks.0.ls1.gamma", 1),
+    "vit_small_patch14_reg4_dinov2": (SMALL, "reg_token", 5),
+    "vit_giant_patch14_dinov2": (SMALL, "blocks.0.mlp.fc1.weight", 1),  # SwiGLU
+    "vit_small_patch16_dinov3": (dict(depth=2), "reg_token", 5),  # rotary
+    "vit_small_patch16_dinov3_qkvb": (dict(depth=2), "blocks.0.attn.q_bias", 5),
+    "eva02_tiny_patch14_224": (dict(depth=2), "blocks.0.attn.q_bias", 1),  # rotary, SwiGLU
+    "eva02_base_patch14_224": (dict(depth=1), "blocks.0.mlp.norm.weight", 1),
+    "vit_small_patch16_rope_mixed_224": (dict(depth=2), "rope.freqs", 1),
+    "vit_base_patch16_clip_224.openai": (SMALL, "norm_pre.weight", 1),
+    "vit_base_patch16_siglip_224": (SMALL, "attn_pool.latent", 0),
+    "vit_base_patch16_siglip_gap_224": (SMALL, None, 0),
+    "beitv2_base_patch16_224": (
+        dict(depth=2, embed_dim=48, num_heads=3),
+        "blocks.0.attn.relative_position_bias_table",
+        1,
+    ),
+}
+
+MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+
+
+def photographs(folder, batch=20):
+    """Centre crops of 224 pixels, normalised, with labels: ((N, 3, 224, 224), (N,)) batches."""
+    rows = [line.split() for line in (folder / "labels.txt").read_text().splitlines()]
+    for start in range(0, len(rows), batch):
+        images, labels = [], []
+        for name, label in rows[start : start + batch]:
+            image = cv2.cvtColor(cv2.imread(str(folder / name)), cv2.COLOR_BGR2RGB)
+            top, left = (image.shape[0] - 224) // 2, (image.shape[1] - 224) // 2
+            image = (image[top : top + 224, left : left + 224] - np.array(MEAN)) / STD
+            images.append(torch.from_numpy(image).float().permute(2, 0, 1))
+            labels.append(int(label))
+        yield torch.stack(images), torch.tensor(labels)
