@@ -19,7 +19,7 @@ from robustnet_mm import weight_files
 
 torch.set_num_threads(1)
 # whose tests share what takes long to make: one process runs such a file, others go test by test
-TOGETHER = "configs digit_scenes look monitor own_data plugin study tools".split()
+TOGETHER = "bad_input configs digit_scenes look monitor own_data plugin study tools".split()
 
 
 @pytest.hookimpl(optionalhook=True)
