@@ -17,7 +17,7 @@ from robustnet_mm.datasets.annotations import (
     check_sizes,
     few,
 )
-from robustnet_mm.datasets.classes import (
+from robustnet_mm.datasets.labels import (
     FOLDER_TYPES,
     Classes,
     class_names,

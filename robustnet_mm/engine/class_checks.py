@@ -7,7 +7,7 @@ from typing import Any
 from mmengine.registry import MODELS
 
 from robustnet_mm.datasets.annotations import few
-from robustnet_mm.datasets.classes import Classes
+from robustnet_mm.datasets.labels import Classes
 
 # parts of a model whose `num_classes`, if any, is not that of the data
 _OTHERS = ("backbone", "neck", "rpn_head", "semantic_head", "train_cfg", "test_cfg")
