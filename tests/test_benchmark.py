@@ -109,6 +109,7 @@ def test_the_training_of_a_detector_is_measured(tmp_path, monkeypatch):
     command += ["--batches", "1", "--ways", "with_cp, windows", "--steps", "1", "--warmup", "0"]
     command += ["--device", "cpu", "--out", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", command)
+    monkeypatch.syspath_prepend(str(ROOT / "tools/analysis_tools"))  # as for a script there
     runpy.run_path(TOOL.replace("benchmark.py", "benchmark_detector.py"), run_name="__main__")
     (row,) = json.loads((tmp_path / "detector.json").read_text())["results"]
     assert row["found"]["seconds"] > 0

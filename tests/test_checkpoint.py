@@ -131,7 +131,7 @@ def test_position_tables_are_resized_and_reported(tmp_path):
     table = tower.model.pos_embed
     assert torch.equal(table[:, :1], theirs.pos_embed[:, :1])
     grown = table[0, 1:].unflatten(0, (14, 14))
-    assert torch.equal(grown, grown[:1, :, :1].expand_as(grown))  # rows and channels stay alike
+    close(grown, grown[:1, :, :1].expand_as(grown))  # rows and channels stay alike
     middle = (torch.arange(14) + 0.5) * 6 / 14 - 0.5  # where the new columns lie among the old
     close(grown[0, 4:10, 0], middle[4:10])
 

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import pickle
+import re
 import runpy
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from helpers import ROOT
+from helpers import ROOT, but_extended
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from scipy import stats
@@ -335,7 +336,7 @@ def test_two_detectors_are_united_and_what_both_see_counts_once(detections):
     two = keep("two", {image: truth[image][n:] for image, n in half.items()})
     found = join([one, two], [""] * 2, "coco/bbox_mAP")
     alone = join([one], [""], "coco/bbox_mAP")
-    assert alone < found == pytest.approx(1.0, abs=0.02)
+    assert alone < found == 1  # all that one or the other sees is right, and all is seen
     for name in ("one", "two"):  # images in which neither sees anything
         keep(name, {image: [] for image in truth})
     assert join([one, two], [""] * 2, "coco/bbox_mAP") == 0
@@ -366,13 +367,16 @@ def test_the_precision_of_drawn_images_is_the_hosts_over_those_images(detections
             score_of_draws([folder], **arguments)
 
 
-@pytest.mark.parametrize(
-    "path", sorted((ROOT / "configs/studies").glob("*.py")), ids=lambda p: p.stem
-)
-def test_every_cell_of_every_study_is_a_model_of_its_own(path, tmp_path):
+STUDIES = sorted(path.stem for path in (ROOT / "configs/studies").glob("*.py"))
+LIKE_OTHERS = [name for name in STUDIES if re.search("long|dip|rates|tiny|frozen", name)]
+
+
+@pytest.mark.parametrize("name", but_extended(STUDIES, LIKE_OTHERS))
+def test_every_cell_of_every_study_is_a_model_of_its_own(name, tmp_path):
+    path = ROOT / f"configs/studies/{name}.py"
     tool = runpy.run_path(TOOL)
     study, found, built = tool["read_study"](str(path)), set(), set()
-    for name, differences in tool["cells_of"](study).items():
+    for cell, differences in tool["cells_of"](study).items():
         cfg = tool["config_of"](study, differences, 0, tmp_path)
         model = cfg.model
         if "data_preprocessor" in cfg:
@@ -381,5 +385,5 @@ def test_every_cell_of_every_study_is_a_model_of_its_own(path, tmp_path):
             with DefaultScope.overwrite_default_scope(cfg.default_scope):
                 MODELS.build(model)
             built.add(repr(model))
-        found.add((name, repr(cfg.to_dict())))
+        found.add((cell, repr(cfg.to_dict())))
     assert len({text for _, text in found}) == len(found) > 4
