@@ -1,6 +1,7 @@
 """Shared by all tests: one thread, fixed seeds, and where the real check data may lie."""
 
 import http.server
+import json
 import logging
 import os
 import random
@@ -63,6 +64,19 @@ def logged():
     logger.addHandler(handler)
     yield messages
     logger.removeHandler(handler)
+
+
+@pytest.fixture(scope="session")
+def own_data(tmp_path_factory) -> Path:
+    """What configs/own_data read when they are read: categories of annotations, and folders."""
+    folder = tmp_path_factory.mktemp("own")
+    for name in (*(f"{split}/{k}" for split in ("train", "val") for k in range(3)), "annotations"):
+        (folder / name).mkdir(parents=True)
+    categories = [dict(id=7 * k, name=str(k)) for k in range(3)]
+    content = json.dumps(dict(images=[], annotations=[], categories=categories))
+    for split in ("train", "val"):
+        (folder / f"annotations/instances_{split}.json").write_text(content)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -41,9 +41,10 @@ def only(pattern: str, extended: str = "^$"):
 
 
 @pytest.fixture(params=CONFIGS, ids=lambda path: path.stem)
-def cfg(request, monkeypatch):
-    for name in ("CNN_WEIGHTS", "VIT_WEIGHTS", "CLASSIFIER", "DATA_ROOT"):
+def cfg(request, monkeypatch, own_data):
+    for name in ("CNN_WEIGHTS", "VIT_WEIGHTS"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DATA_ROOT", str(own_data))
     cfg = deepcopy(read(request.param))
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         yield cfg

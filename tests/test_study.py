@@ -372,7 +372,8 @@ LIKE_OTHERS = [name for name in STUDIES if re.search("long|dip|rates|tiny|frozen
 
 
 @pytest.mark.parametrize("name", but_extended(STUDIES, LIKE_OTHERS))
-def test_every_cell_of_every_study_is_a_model_of_its_own(name, tmp_path):
+def test_every_cell_of_every_study_is_a_model_of_its_own(name, tmp_path, own_data, monkeypatch):
+    monkeypatch.setenv("DATA_ROOT", str(own_data))
     path = ROOT / f"configs/studies/{name}.py"
     tool = runpy.run_path(TOOL)
     study, found, built = tool["read_study"](str(path)), set(), set()
