@@ -86,8 +86,9 @@ def test_a_base_that_does_not_run_is_named(start):
         start("--contenders", "both")
 
 
-def test_growth_is_measured_side_by_side(monkeypatch, tmp_path, capsys):
-    command = ["growth.py", "--sides", "64", "96", "--out", str(tmp_path), "--arch", "nano"]
+@pytest.mark.parametrize("sides", [["96"], pytest.param(["64", "96"], marks=pytest.mark.extended)])
+def test_growth_is_measured_side_by_side(sides, monkeypatch, tmp_path, capsys):
+    command = ["growth.py", "--sides", *sides, "--out", str(tmp_path), "--arch", "nano"]
     command += ["--contenders", "floor", "--rounds", "2", "--warmup", "0", "--device", "cpu"]
     monkeypatch.setattr(sys, "argv", command)
     runpy.run_path(TOOL.replace("benchmark.py", "growth.py"), run_name="__main__")
@@ -95,6 +96,7 @@ def test_growth_is_measured_side_by_side(monkeypatch, tmp_path, capsys):
     assert record["settings"]["size"] == [96, 96]
     seconds = record["results"]["forward"]["floor"]["median"]
     said = capsys.readouterr().out
+    assert all(f"| {side} | " in said for side in sides)
     assert "| side | floor |" in said and f"{seconds:.2f} s" in said
     assert (tmp_path / "growth.png").stat().st_size > 5000
 
