@@ -10,24 +10,6 @@ BACKBONE = dict(type="robustnet_mm.RobustNet", arch="nano", out_type="pyramid")
 CHANNELS = [32, 64, 128, 256]
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["retinanet/retinanet_r50_fpn_1x_coco.py", "cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py"],
-)
-def test_other_detectors_take_the_pyramid_as_it_is(name):
-    from mmdet.testing import demo_mm_inputs
-
-    cfg = get_config(f"mmdet::{name}")
-    cfg.model.backbone, cfg.model.neck.in_channels = BACKBONE, CHANNELS
-    with DefaultScope.overwrite_default_scope("mmdet"):
-        model = ROOT_MODELS.build(cfg.model)
-    data = model.data_preprocessor(demo_mm_inputs(2, [(3, 96, 128), (3, 80, 96)]), training=True)
-    loss, _ = model.parse_losses(model(**data, mode="loss"))
-    loss.backward()
-    assert loss.isfinite()
-    assert all(parameter.grad is not None for parameter in model.parameters())
-
-
 def test_retinanet_takes_the_neck_from_the_level_where_its_own_starts():
     from mmdet.testing import demo_mm_inputs
 

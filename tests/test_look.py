@@ -268,6 +268,7 @@ def test_importing_the_package_imports_nothing_that_only_pictures_need():
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.extended  # the other views of a classifier, on real weights
 def test_the_composed_network_looks_at_a_photograph(real_data, tmp_path, monkeypatch):
     weights, images = real_data / "weights", real_data / "imagenet_samples_200"
     compose = ["--cnn", "mobilenetv2_100", "--cnn-weights", weights / "mobilenet_v2.pth"]

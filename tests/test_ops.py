@@ -324,6 +324,36 @@ def test_half_precision_gives_half_precision_near_the_full_one(dtype):
     assert kept.dtype == dtype and len(kept)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_focal_losses_and_overlaps_of_half_precision_stay_finite_and_right(dtype):
+    x, target = (
+        torch.tensor([[9.0, -18.0, 3.0], [-9.0, 18.0, 0.0]], dtype=dtype),
+        torch.tensor([1, 0]),
+    )
+    # mmcv takes the softmax in half precision itself, where far logits vanish
+    for loss, logits in ((mmcv.ops.sigmoid_focal_loss, x), (mmcv.ops.softmax_focal_loss, x / 9)):
+        half, full = (logits.clone().to(t).requires_grad_() for t in (dtype, torch.float32))
+        found, expected = (loss(t, target, 2.0, 0.25, None, "sum") for t in (half, full))
+        torch.testing.assert_close(found.float(), expected, rtol=0.02, atol=0.02)
+        grads = [torch.autograd.grad(v, t)[0].float() for v, t in ((found, half), (expected, full))]
+        torch.testing.assert_close(*grads, rtol=0.02, atol=0.02)
+    boxes = torch.tensor([[0.0, 0, 400, 400]], dtype=dtype)
+    assert mmcv.ops.bbox_overlaps(boxes, boxes).item() == 1
+
+
+def test_deformable_attention_under_autocast_keeps_the_values_type():
+    shapes, starts, *tensors = attention_inputs(torch.bfloat16)
+    with torch.autocast("cpu", torch.bfloat16):
+        args = (tensors[0], shapes, starts, *tensors[1:], 64)
+        assert MultiScaleDeformableAttnFunction.apply(*args).dtype == torch.bfloat16
+
+
+def test_a_batch_of_no_images_has_no_gradient_to_place():
+    feat = torch.zeros(0, 2, 7, 8, requires_grad=True)
+    mmcv.ops.roi_pool(feat, torch.zeros(0, 5), (2, 3), 0.25).sum().backward()
+    assert feat.grad.shape == feat.shape
+
+
 def test_under_autocast_the_maps_type_stays():
     feat = torch.randn(1, 4, 8, 8, dtype=torch.bfloat16, requires_grad=True)
     with torch.autocast("cpu", torch.bfloat16):
@@ -413,10 +443,26 @@ def test_everything_agrees_with_mmcvs_compiled_operators(compiled):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_everything_agrees_on_a_gpu_and_on_the_cpu():
+
+    def focal(device, function):
+        x, target = torch.randn(9, 5).to(device).requires_grad_(), torch.arange(9).to(device) % 5
+        loss = function(x, target, 2.0, 0.25, None, "sum")
+        return loss[None], torch.autograd.grad(loss, x)[0]
+
+    def attention(device):
+        shapes, starts, *tensors = (t.to(device) for t in attention_inputs(torch.float32))
+        tensors = [t.requires_grad_() for t in tensors]
+        args = (tensors[0], shapes, starts, *tensors[1:], 64)
+        out = MultiScaleDeformableAttnFunction.apply(*args)
+        return out, *torch.autograd.grad(out.square().sum(), tensors)
+
     gpu_only = {
         "roi_pool": lambda d: mmcv.ops.roi_pool(
             torch.randn(2, 3, 12, 14).to(d), random_rois(20, side=40).to(d), (3, 2), 0.25
         )[None],
+        "sigmoid": lambda d: focal(d, mmcv.ops.sigmoid_focal_loss),
+        "softmax": lambda d: focal(d, mmcv.ops.softmax_focal_loss),
+        "attention": attention,
     }
     for name, case in {**cases(), **gpu_only}.items():
         results = []

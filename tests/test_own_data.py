@@ -13,7 +13,14 @@ import pytest
 import timm
 import torch
 
-from robustnet_mm.datasets import coco_classes, folder_classes, make_digit_scenes, palette
+from robustnet_mm.datasets import (
+    coco_classes,
+    folder_classes,
+    make_digit_scenes,
+    palette,
+    positive,
+    switched_on,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs/own-data.md").read_text()
@@ -158,6 +165,33 @@ def test_folders_are_the_classes_and_must_agree(tmp_path):
         folder_classes(tmp_path / "train", tmp_path / "val")
     with pytest.raises(ValueError, match="one folder of images for each class, got none"):
         folder_classes(tmp_path / "val/a")
+
+
+@pytest.mark.parametrize("value", ["ten", "1e3", "0", "-1", "2.5"])
+def test_a_setting_that_is_no_positive_number_is_named(value):
+    with pytest.raises(ValueError, match=f"BATCH must be a whole number from 1 on, got '{value}'"):
+        positive("BATCH", value)
+
+
+def test_a_switch_is_0_or_1():
+    assert switched_on("FREEZE_VIT", "1") and not switched_on("FREEZE_VIT", "0")
+    with pytest.raises(ValueError, match="FREEZE_VIT must be one of 0, 1, got 'true'"):
+        switched_on("FREEZE_VIT", "true")
+
+
+@pytest.mark.parametrize(
+    "categories, message",
+    [
+        ([dict(id=1)], "must have id, name, it lacks name"),
+        (["cat"], "must have id, name"),
+        ([dict(id=1, name=1)], r"must have words for names, got \[1\]"),
+    ],
+)
+def test_categories_that_are_none_are_told(tmp_path, categories, message):
+    file = tmp_path / "a.json"
+    file.write_text(json.dumps(dict(images=[], annotations=[], categories=categories)))
+    with pytest.raises(ValueError, match=message):
+        coco_classes(file)
 
 
 def test_every_class_has_a_colour_of_its_own():

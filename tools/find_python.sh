@@ -3,5 +3,6 @@
 # or `python` of the PATH.
 venv="$(dirname "$0")/../.venv/bin/python"
 if [ -n "${PYTHON:-}" ]; then echo "$PYTHON"
-elif [ -z "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ] && [ -x "$venv" ]; then echo "$venv"
+elif [ -z "${VIRTUAL_ENV:-}" ] && [ "${CONDA_DEFAULT_ENV:-base}" = base ] && [ -x "$venv" ]; then
+  echo "$venv"  # conda's base is active in many shells unasked
 else echo python; fi

@@ -6,12 +6,14 @@ IMAGE_SIZE (800) is the longer side in pixels, EPOCHS (12), BATCH (2) images a p
 
 _base_ = ["mmdet::_base_/datasets/coco_instance.py", "./coco_1x.py"]
 
-from robustnet_mm.datasets import coco_classes, palette  # mmengine wants `_base_` first
+from robustnet_mm.datasets import coco_classes, palette, positive  # mmengine wants `_base_` first
 
 data_root = "{{$DATA_ROOT:data/own}}/"
 annotations = dict(train="annotations/instances_train.json", val="annotations/instances_val.json")
 classes = coco_classes(*(data_root + file for file in annotations.values()))
-size, epochs, batch = (int(n) for n in ("{{$IMAGE_SIZE:800}}", "{{$EPOCHS:12}}", "{{$BATCH:2}}"))
+size = positive("IMAGE_SIZE", "{{$IMAGE_SIZE:800}}")
+epochs = positive("EPOCHS", "{{$EPOCHS:12}}")
+batch = positive("BATCH", "{{$BATCH:2}}")
 
 train_pipeline = [
     dict(type="LoadImageFromFile"),

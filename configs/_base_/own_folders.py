@@ -6,11 +6,13 @@ in pixels, EPOCHS (10), BATCH (32) images a process.
 
 _base_ = "./imagenet_20e.py"
 
-from robustnet_mm.datasets import folder_classes  # mmengine wants `_base_` first
+from robustnet_mm.datasets import folder_classes, positive  # mmengine wants `_base_` first
 
 data_root = "{{$DATA_ROOT:data/own}}"
 classes = folder_classes(f"{data_root}/train")
-size, epochs, batch = (int(n) for n in ("{{$IMAGE_SIZE:224}}", "{{$EPOCHS:10}}", "{{$BATCH:32}}"))
+size = positive("IMAGE_SIZE", "{{$IMAGE_SIZE:224}}")
+epochs = positive("EPOCHS", "{{$EPOCHS:10}}")
+batch = positive("BATCH", "{{$BATCH:32}}")
 
 data_preprocessor = dict(num_classes=len(classes))
 model = dict(head=dict(num_classes=len(classes)), train_cfg=None)  # no mixup

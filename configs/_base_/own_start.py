@@ -4,6 +4,10 @@ A weight file, or 'timm' (the default) for timm's file of the tower's name, whic
 once. FREEZE_VIT=1 trains everything but the ViT tower.
 """
 
+_base_ = []  # or the import would make this a lazy config of mmengine's
+
+from robustnet_mm.datasets import switched_on
+
 cnn_start, vit_start = (
     dict(
         type="robustnet_mm.PretrainedTower",
@@ -11,4 +15,5 @@ cnn_start, vit_start = (
     )
     for weights in ("{{$CNN_WEIGHTS:timm}}", "{{$VIT_WEIGHTS:timm}}")
 )
-frozen_blocks = 12 if "{{$FREEZE_VIT:0}}" == "1" else -1  # of the ViTs used here, all
+# of the ViTs used here, all
+frozen_blocks = 12 if switched_on("FREEZE_VIT", "{{$FREEZE_VIT:0}}") else -1

@@ -3,7 +3,13 @@
 from robustnet_mm.datasets.checks import check_data
 from robustnet_mm.datasets.digit_scenes import make_digit_scenes
 from robustnet_mm.datasets.loading import LoadImage
-from robustnet_mm.datasets.own_data import coco_classes, folder_classes, palette
+from robustnet_mm.datasets.own_data import (
+    coco_classes,
+    folder_classes,
+    palette,
+    positive,
+    switched_on,
+)
 
 __all__ = [
     "LoadImage",
@@ -12,4 +18,6 @@ __all__ = [
     "folder_classes",
     "make_digit_scenes",
     "palette",
+    "positive",
+    "switched_on",
 ]

@@ -59,6 +59,12 @@ def check_bbox(annotation: Mapping, at: str) -> None:
             f"{at}: bbox must be four finite numbers (x, y, width, height), {which} has {box}: "
             "mend it or take it out"
         )
+    for key, kinds in (("area", (int, float)), ("category_id", int)):
+        if not isinstance(annotation[key], kinds):
+            raise ValueError(
+                f"{at}: {key} must be a number, annotation {annotation['id']} has "
+                f"{annotation[key]!r}: mend it or take it out"
+            )
 
 
 def why_unusable(annotation: Mapping, image: Mapping | None, labels: Mapping) -> str | None:
@@ -80,12 +86,13 @@ def why_no_mask(annotation: Mapping, image: Mapping) -> str | None:
     shape = annotation.get("segmentation")
     if not shape:
         return "no segmentation"
-    if isinstance(shape, Mapping) and list(shape.get("size", ())) != [
-        image["height"],
-        image["width"],
-    ]:
-        return "a mask of another size than its image"
-    return None
+    if isinstance(shape, Mapping):
+        fits = list(shape.get("size", ())) == [image["height"], image["width"]]
+        return None if fits else "a mask of another size than its image"
+    usable = isinstance(shape, list) and any(
+        isinstance(points, list) and len(points) >= 6 and len(points) % 2 == 0 for points in shape
+    )
+    return None if usable else "no polygon of three points or more, and no RLE"
 
 
 def reaches_out(annotation: Mapping, image: Mapping) -> bool:

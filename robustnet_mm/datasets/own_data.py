@@ -4,6 +4,8 @@ import colorsys
 import os
 from pathlib import Path
 
+from robustnet_mm.arguments import check_choice
+from robustnet_mm.datasets.annotations import check_keys
 from robustnet_mm.datasets.checks import load_coco
 
 NEXT_STEP = "set DATA_ROOT to your data's folder (docs/own-data.md)"
@@ -27,7 +29,11 @@ def coco_classes(*files: str | Path) -> tuple[str, ...]:
     for file in map(Path, files):
         if not file.is_file():
             raise FileNotFoundError(f"annotation file {str(file)!r} is not there: {NEXT_STEP}")
-        found[file] = names = [str(c["name"]) for c in load_coco(file, "own data")["categories"]]
+        categories = load_coco(file, "own data")["categories"]
+        check_keys(categories, ("id", "name"), "categories", str(file))
+        found[file] = names = [category["name"] for category in categories]
+        if not all(isinstance(name, str) for name in names):
+            raise ValueError(f"categories of {str(file)!r} must have words for names, got {names}")
         twice = sorted({name for name in names if names.count(name) > 1})
         if not names or twice:
             raise ValueError(
@@ -71,6 +77,27 @@ def folder_classes(*folders: str | Path) -> tuple[str, ...]:
                 f"of: {', '.join(different[:8])}"
             )
     return tuple(found[first])
+
+
+def positive(variable: str, value: str) -> int:
+    """The whole number above 0 that an environment variable holds.
+
+    Raises:
+        ValueError: It holds something else.
+    """
+    if not value.isdecimal() or int(value) < 1:
+        raise ValueError(f"{variable} must be a whole number from 1 on, got {value!r}")
+    return int(value)
+
+
+def switched_on(variable: str, value: str) -> bool:
+    """Whether an environment variable holds 1 and not 0.
+
+    Raises:
+        ValueError: It holds something else.
+    """
+    check_choice(variable, value, ("0", "1"))
+    return value == "1"
 
 
 def palette(classes: tuple[str, ...]) -> list[tuple[int, int, int]]:

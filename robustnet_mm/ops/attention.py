@@ -26,7 +26,10 @@ def ms_deform_attn_forward(
     from mmcv.ops.multi_scale_deform_attn import multi_scale_deformable_attn_pytorch
 
     shapes = value_spatial_shapes.tolist()
-    return multi_scale_deformable_attn_pytorch(value, shapes, sampling_locations, attention_weights)
+    sampled = multi_scale_deformable_attn_pytorch(
+        value, shapes, sampling_locations, attention_weights
+    )
+    return sampled.to(value.dtype)  # autocast samples in float32
 
 
 def ms_deform_attn_backward(

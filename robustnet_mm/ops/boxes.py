@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .kernels import KERNELS, computable
+from .kernels import KERNELS, computable, in_full
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
@@ -120,9 +120,11 @@ def bbox_overlaps(
         aligned: The k-th with the k-th box.
         offset: 0 or 1, as in `nms`.
     """
+    boxes1, boxes2 = in_full(boxes1, boxes2)  # the area of a large box is no float16
     first = boxes1 if aligned else boxes1[:, None]
     start = torch.max(first[..., :2], boxes2[..., :2])
     end = torch.min(first[..., 2:], boxes2[..., 2:])
     inter = (end - start + offset).clamp(min=0).prod(-1)
     area1, area2 = ((b[..., 2:] - b[..., :2] + offset).prod(-1) for b in (first, boxes2))
-    ious.copy_(inter / (area1 if mode else area1 + area2 - inter))
+    whole = area1 if mode else area1 + area2 - inter
+    ious.copy_(inter / whole.clamp(min=offset))

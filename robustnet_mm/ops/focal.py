@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .kernels import in_full
+
 TINY = torch.finfo(torch.float32).tiny  # below which no logarithm is taken
 
 
@@ -20,6 +22,7 @@ def sigmoid_focal_loss_forward(
         gamma: How much easy examples count less.
         alpha: Weight of the positives; 1 - alpha of the negatives.
     """
+    input, weight = in_full(input, weight)
     p, positive = input.sigmoid(), _one_hot(target, input.size(1))
     of_positive = -alpha * (1 - p) ** gamma * _log(p)
     of_negative = -(1 - alpha) * p**gamma * _log(1 - p)
@@ -32,6 +35,7 @@ def sigmoid_focal_loss_backward(
     input: Tensor, target: Tensor, weight: Tensor, grad_input: Tensor, *, gamma: float, alpha: float
 ) -> None:
     """Fills `grad_input` (N, C) with the derivative of each loss by its logit."""
+    input, weight = in_full(input, weight)
     p, positive = input.sigmoid(), _one_hot(target, input.size(1))
     of_positive = -alpha * (1 - p) ** gamma * (1 - p - gamma * p * _log(p))
     of_negative = -(1 - alpha) * p**gamma * (gamma * (1 - p) * _log(1 - p) - p)
@@ -53,6 +57,7 @@ def softmax_focal_loss_forward(
         gamma: How much easy examples count less.
         alpha: Weight of all.
     """
+    input, weight = in_full(input, weight)
     p = _of_target(input, target)
     loss = -alpha * (1 - p) ** gamma * _log(p)
     output.copy_(loss.masked_fill(target < 0, 0) * _weights(weight, target))
@@ -69,10 +74,12 @@ def softmax_focal_loss_backward(
     alpha: float,
 ) -> None:
     """Fills `grad_input` (N, C) with the derivative by the logits; `buff` (N,) holds a factor."""
+    input, weight = in_full(input, weight)
     p = _of_target(input, target)
     factor = alpha * (gamma * (1 - p) ** (gamma - 1) * p * _log(p) - (1 - p) ** gamma)
-    buff.copy_(factor.masked_fill(target < 0, 0) * _weights(weight, target))
-    grad_input.copy_(buff[:, None] * (_one_hot(target, input.size(1)).to(input) - input))
+    factor = factor.masked_fill(target < 0, 0) * _weights(weight, target)
+    buff.copy_(factor)
+    grad_input.copy_(factor[:, None] * (_one_hot(target, input.size(1)).to(input) - input))
 
 
 def _log(p: Tensor) -> Tensor:

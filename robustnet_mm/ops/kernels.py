@@ -7,6 +7,11 @@ from torch import Tensor
 KERNELS = torch.ops.torchvision
 
 
+def in_full(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """The tensors, those of half precision in float32: for what leaves its range or its digits."""
+    return tuple(t.float() if t.dtype in (torch.float16, torch.bfloat16) else t for t in tensors)
+
+
 def computable(tensor: Tensor) -> Tensor:
     """The tensor itself, or in float32 where the kernels do not know its type or lose digits.
 

@@ -17,8 +17,14 @@ TEXT = f'''"""mmcv's operators on torchvision: {MARK}.
 Written by `python -m robustnet_mm.ops install`; `python -m robustnet_mm.ops remove` takes it away.
 """
 
-from robustnet_mm.ops.extension import *  # noqa: F403
-from robustnet_mm.ops.extension import __getattr__  # noqa: F401
+try:
+    from robustnet_mm.ops.extension import *  # noqa: F403
+    from robustnet_mm.ops.extension import __getattr__  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"mmcv's operators come from robustnet_mm, which is not installed any more: install it, or "
+        f"delete {{__file__}}"
+    ) from error
 '''
 
 
@@ -51,20 +57,22 @@ def placed() -> bool:
 
 def status() -> tuple[bool, str]:
     """Whether mmcv has operators that load, and a line that says which."""
-    extension = compiled()
+    extension, file = compiled(), mmcv_folder() / "_ext.py"
+    if not extension and not file.is_file():
+        return False, "mmcv has no operators: python -m robustnet_mm.ops install"
+    try:
+        import_module("mmcv._ext")
+    except ImportError as error:
+        kind = "compiled operators" if extension else "operators"
+        return False, (
+            f"mmcv's {kind} ({extension or file}) do not load ({error}): install an mmcv that "
+            "was compiled for this torch, or one without compiled operators"
+        )
     if extension:
-        try:
-            import_module("mmcv._ext")
-        except ImportError as error:
-            return False, (
-                f"mmcv's compiled operators ({extension}) do not load ({error}): install an mmcv "
-                "that was compiled for this torch, or one without compiled operators"
-            )
         return True, f"mmcv's own compiled operators: {extension}"
     if placed():
-        file = mmcv_folder() / "_ext.py"
         return True, f"mmcv's operators on torchvision {version('torchvision')}: {file}"
-    return False, "mmcv has no operators: python -m robustnet_mm.ops install"
+    return True, f"mmcv's operators of somebody else: {file}"
 
 
 def install() -> None:
@@ -92,5 +100,6 @@ def remove() -> None:
 
 def provide() -> None:
     """For this process alone, and only where mmcv has no operators of any kind."""
-    if "mmcv._ext" not in sys.modules and compiled() is None and not placed():
+    there = "mmcv._ext" in sys.modules or compiled() or (mmcv_folder() / "_ext.py").is_file()
+    if not there:
         sys.modules["mmcv._ext"] = import_module("robustnet_mm.ops.extension")

@@ -163,7 +163,7 @@ def roi_pool_backward(
     spatial_scale: float,
 ) -> None:
     """Adds to `grad_input` (N, C, H, W) at the places of `argmax`."""
-    channels, area = grad_input.size(1), grad_input[0, 0].numel()
+    channels, area = grad_input.size(1), grad_input.size(2) * grad_input.size(3)
     channel = torch.arange(channels, device=rois.device)
     plane = rois[:, :1].long() * channels + channel  # (R, C)
     place = plane[..., None, None] * area + argmax  # (R, C, PH, PW)
