@@ -201,6 +201,7 @@ def test_inspect_refuses_what_it_cannot_read(tmp_path, run):
     assert code != 0 and "is a web page, not a checkpoint" in output
 
 
+@pytest.mark.extended  # the 200 photographs take a minute
 def test_two_published_files_compose_to_their_own_logits_and_their_sum(real_data, tmp_path, run):
     """MobileNetV2 x DeiT-Tiny on 200 photographs, without training."""
     weights = real_data / "weights"

@@ -94,6 +94,7 @@ def test_the_page_trains_goes_on_tests_and_predicts_in_coco_format(checkout):
     assert meta["classes"] == tuple("0123456789")
 
 
+@pytest.mark.extended  # the same tools as in COCO format
 def test_the_page_trains_tests_and_predicts_on_folders(checkout):
     shell, code = blocks("A folder of images for each class")
     said = run(checkout, ["bash", "-ec", shell])
