@@ -66,7 +66,7 @@ def parse_args() -> argparse.Namespace:
     for name, default, halves in (
         ("--scenes", (400, 80), ("TRAIN", "VAL")),
         ("--crops", (6000, 720), ("TRAIN", "VAL")),
-        ("--epochs", (5, 12), ("CLASSIFIER", "DETECTOR")),
+        ("--epochs", (4, 10), ("CLASSIFIER", "DETECTOR")),
     ):
         parser.add_argument(name, type=int, nargs=2, default=default, metavar=halves)
     args = parser.parse_args()
@@ -151,6 +151,8 @@ def train(name: str, config: Path, args: argparse.Namespace, options: list[str])
     batch = max(cfg.train_dataloader.batch_size // args.processes, 1)
     options = [f"train_dataloader.batch_size={batch}", f"train_cfg.max_epochs={epochs}", *options]
     options.append(f"param_scheduler.1.end={epochs}")
+    if name != "classifier":  # each look at the held-out scenes takes seconds
+        options.append(f"train_cfg.val_interval={max(epochs // 2, 1)}")
     command = [ROOT / "tools/train.py", config, "--work-dir", folder, "--resume"]
     if args.processes > 1:  # not through a shell, which would outlive a killed demo
         port, number = f"--master_port={free_port()}", f"--nproc_per_node={args.processes}"
