@@ -15,7 +15,6 @@ model = dict(
         _delete_=True,
         type="robustnet_mm.RobustNet",
         arch="nano",
-        cnn=dict(channels_last=True),  # faster at this size on a CPU
         weave=[(0, 0), (2, 1), (4, 2), (6, 3)],  # as in the classifier
         init_cfg=dict(
             type="robustnet_mm.PretrainedTower",
