@@ -69,7 +69,7 @@ def check_normalization(cfg: Config):
     """`data_norm` of the backbone must say what the data preprocessor does."""
     model = cfg.get("model", {})
     backbone = model.get("backbone", {})
-    if not str(backbone.get("type")).startswith("robustnet_mm."):
+    if not _is_ours(backbone):
         return
     done = model.get("data_preprocessor") or cfg.get("data_preprocessor") or {}
     done = done.get("preprocessor", done)  # within a SizedDataPreprocessor

@@ -1,12 +1,11 @@
 """Layer-wise learning-rate decay with a rate of its own for each tower."""
 
-from difflib import get_close_matches
-
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.optim import DefaultOptimWrapperConstructor
 from torch import nn
 
+from robustnet_mm.arguments import nearest
 from robustnet_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 _TABLES = (
@@ -42,8 +41,7 @@ class TowerLayerDecayConstructor(DefaultOptimWrapperConstructor):
         super().__init__(optim_wrapper_cfg, {part: {} for part in _PARTS} | (paramwise_cfg or {}))
         for part, settings in self.paramwise_cfg.items():
             if part not in _PARTS:
-                close = get_close_matches(part, _PARTS, n=1)
-                hint = f"; did you mean {close[0]!r}?" if close else ""
+                hint = nearest(part, _PARTS)
                 raise ValueError(f"paramwise_cfg takes {', '.join(_PARTS)}, got {part!r}{hint}")
             allowed = ("decay_rate", "lr_mult") if part in ("cnn", "vit") else ("lr_mult",)
             for name, value in settings.items():

@@ -22,8 +22,8 @@ try:
     from robustnet_mm.ops.extension import __getattr__  # noqa: F401
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
-        f"mmcv's operators come from robustnet_mm, which is not installed any more: install it, or "
-        f"delete {{__file__}}"
+        f"mmcv's operators come from robustnet_mm, which does not import ({{error}}): "
+        f"install it, or delete {{__file__}}"
     ) from error
 '''
 
@@ -49,15 +49,20 @@ def compiled() -> Path | None:
     return next((path for path in found if path.is_file()), None)
 
 
+def python_file() -> Path:
+    """Where mmcv finds operators in Python, those of this package or another's."""
+    return mmcv_folder() / "_ext.py"
+
+
 def placed() -> bool:
     """Whether `install` has been called for this mmcv."""
-    file = mmcv_folder() / "_ext.py"
+    file = python_file()
     return file.is_file() and MARK in file.read_text(encoding="utf-8")
 
 
 def status() -> tuple[bool, str]:
     """Whether mmcv has operators that load, and a line that says which."""
-    extension, file = compiled(), mmcv_folder() / "_ext.py"
+    extension, file = compiled(), python_file()
     if not extension and not file.is_file():
         return False, "mmcv has no operators: python -m robustnet_mm.ops install"
     try:
@@ -82,7 +87,7 @@ def install() -> None:
         FileExistsError: Somebody else's `_ext.py` is there.
     """
     if compiled() is None:
-        file = mmcv_folder() / "_ext.py"
+        file = python_file()
         if file.exists() and not placed():
             raise FileExistsError(
                 f"{file} must be of this package or absent, got another's: move it away first"
@@ -95,11 +100,11 @@ def install() -> None:
 def remove() -> None:
     """Take that file away; another `_ext.py` is left alone."""
     if placed():
-        (mmcv_folder() / "_ext.py").unlink()
+        python_file().unlink()
 
 
 def provide() -> None:
     """For this process alone, and only where mmcv has no operators of any kind."""
-    there = "mmcv._ext" in sys.modules or compiled() or (mmcv_folder() / "_ext.py").is_file()
+    there = "mmcv._ext" in sys.modules or compiled() or python_file().is_file()
     if not there:
         sys.modules["mmcv._ext"] = import_module("robustnet_mm.ops.extension")
