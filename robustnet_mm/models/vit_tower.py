@@ -24,7 +24,6 @@ from .windows import Windows
 HEAD_PARTS = ("norm", "attn_pool", "fc_norm", "head_drop", "head", "head_dist")
 # of a file: also what networks keep for their pretraining
 _HEAD_KEYS = rf"({'|'.join(HEAD_PARTS)}|decoder_\w+|mask_token|lm_head)(\..*)?"
-_MOST_TABLES = 8  # grids whose tables are kept; a table has the size of an image's tokens
 _TAKEN = (VisionTransformer, VisionTransformerDistilled, Eva, beit.Beit)
 _WORKING = (
     "choose a ViT, DeiT, MAE, DINO, DINOv2, DINOv3, EVA-02, CLIP, SigLIP or BEiT of timm, such as "
@@ -85,7 +84,6 @@ class ViTTower(Tower):
         self.num_prefix_tokens = model.num_prefix_tokens
         self.window_size = window_size
         self.global_blocks = _check_windows(model, window_size, global_blocks)
-        self._tables = {}
         self.published_keys = [(_HEAD_KEYS, None), (r".*", r"model.\g<0>")]
         self._freeze()
 
@@ -132,18 +130,15 @@ class ViTTower(Tower):
         patches = self.model.patch_embed(
             images if owns is None else _without_padding(images, sizes)
         )
-        learning = self.training or torch.is_grad_enabled() or torch.compiler.is_compiling()
         if isinstance(self.model, beit.Beit):
             tokens, table = enter_beit(self.model, patches, grid)
             return tokens, grid, Positions(grid, table)
-        if learning and owns is None:
+        if owns is None:
             tokens, table = self._enter(patches)
             positions = self._positions(patches, grid, table)
         else:
-            tables = self._tables_of if learning else self._kept_tables_of
-            added, positions = tables(patches, grid, owns)
-            prefix = self.num_prefix_tokens
-            tokens = F.pad(patches.flatten(1, 2), (0, 0, prefix, 0)) + added
+            added, positions = self._tables_of(patches, grid, owns)
+            tokens = F.pad(patches.flatten(1, 2), (0, 0, self.num_prefix_tokens, 0)) + added
         return self.model.norm_pre(tokens), grid, positions
 
     def _enter(self, patches: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -153,10 +148,7 @@ class ViTTower(Tower):
         return self.model.patch_drop(self.model._pos_embed(patches)), None
 
     def _tables_of(self, patches: Tensor, grid, owns) -> tuple[Tensor, Positions]:
-        """What timm adds to the patches (N or 1, P + h*w, D), and the positions."""
-        if owns is None:
-            added, table = self._enter(torch.zeros_like(patches[:1]))
-            return added, self._positions(patches, grid, table)
+        """What timm adds to the patches of each image (N, P + h*w, D), and the positions."""
         made = {own: self._enter(patches.new_zeros(1, *own, self.embed_dims)) for own in set(owns)}
         prefix = self.num_prefix_tokens
         added = {
@@ -169,29 +161,6 @@ class ViTTower(Tower):
             table = torch.cat(each, dim=1 if self.model.rope_mixed else 0)
         real = real_patches(owns, grid, patches.device)
         return torch.cat([added[own] for own in owns]), self._positions(patches, grid, table, real)
-
-    def _kept_tables_of(self, patches: Tensor, grid, owns) -> tuple[Tensor, Positions]:
-        """The same, made once for a grid as long as the weights stay."""
-        rope = getattr(self.model, "rope", None)
-        weights = [*self.model.parameters(recurse=False), *(rope.parameters() if rope else ())]
-        versions = [(id(w), -1 if w.is_inference() else w._version) for w in weights]
-        inference = torch.is_inference_mode_enabled()
-        key = (len(patches), grid, owns, patches.dtype, patches.device, inference, *versions)
-        if any(w.is_inference() for w in weights):  # whose changes leave no trace
-            return self._tables_of(patches, grid, owns)
-        if key not in self._tables:
-            while len(self._tables) >= _MOST_TABLES:
-                self._tables.pop(next(iter(self._tables)))
-            self._tables[key] = self._tables_of(patches, grid, owns)
-        return self._tables[key]
-
-    def _apply(self, *args, **kwargs):
-        self._tables = {}
-        return super()._apply(*args, **kwargs)
-
-    def train(self, mode: bool = True):
-        self._tables = {}  # what replaces weights through `.data` leaves no trace in their versions
-        return super().train(mode)
 
     def _positions(self, patches: Tensor, grid, table: Tensor | None, real=None) -> Positions:
         prefix, num_images = self.num_prefix_tokens, len(patches)
