@@ -3,6 +3,7 @@
 import logging
 import re
 from dataclasses import dataclass, field
+from os import PathLike
 
 from mmengine.logging import print_log
 from mmengine.model.weight_init import initialize
@@ -10,13 +11,23 @@ from timm.layers import resample_abs_pos_embed, resize_rel_pos_bias_table
 from timm.models import get_pretrained_cfg, list_pretrained
 from torch import Tensor, bfloat16, float16, nn
 
-from robustnet_mm.arguments import check_init_cfg
+from robustnet_mm.arguments import check_init_cfg, check_patterns, check_text
 from robustnet_mm.conversion import OWN_SOURCE, convert, has_folded_norms, under_prefix
+from robustnet_mm.downloads import fetch_weights
 from robustnet_mm.key_tables import StateDict
 from robustnet_mm.registry import WEIGHT_INITIALIZERS
-from robustnet_mm.weight_files import fetch_weights, find_state_dict, read_checkpoint, some
+from robustnet_mm.weight_files import find_state_dict, read_checkpoint, some
 
 _NAN = "not finite (NaN or infinite)"
+HALF = (
+    "Such a file has lost digits: get the one in float32, or accept the loss by "
+    "torch.save({k: v.float() for k, v in weights.items()}, file)"
+)
+
+
+def in_half_precision(value: Tensor, own: Tensor) -> bool:
+    """Whether a file has fewer digits than the module that is to take it."""
+    return value.dtype in (float16, bfloat16) and value.dtype != own.dtype
 
 
 @dataclass
@@ -70,7 +81,7 @@ def load_into(
             continue
         allowed = any(re.match(pattern, key) for pattern in allow_missing)
         size = f"{key} {tuple(value.shape)}", f"{tuple(own[key].shape)}"
-        if value.dtype in (float16, bfloat16):
+        if in_half_precision(value, own[key]):
             half.append(key)
         elif value.is_floating_point() and not value.isfinite().all():
             bad.append(key)
@@ -114,10 +125,7 @@ def _advice(found: dict[str, list[str]], module: nn.Module) -> str:
     if found[_NAN]:
         return "The training that wrote it had diverged, or the file is damaged: name another"
     if found["in half precision"]:
-        return (
-            "Such a file has lost digits: get the one in float32, or accept the loss by "
-            "torch.save({k: v.float() for k, v in weights.items()}, file)"
-        )
+        return HALF
     classes = r"(.*\.)?(fc|head|head_dist|classifier)\.(weight|bias).*"
     other_widths = r"((.*_)?head)\..* \(\d+(.*)\), here \(\d+\3\)"  # but for the outputs
     problems = found["missing"] + found["of another shape"]
@@ -215,21 +223,17 @@ class PretrainedTower:
         prefix: str | None = None,
         allow_missing: tuple = (),
     ):
-        if bool(checkpoint) == bool(pretrained):
+        kinds = isinstance(checkpoint, str | PathLike | None) and isinstance(pretrained, bool | str)
+        if not kinds or bool(checkpoint) == bool(pretrained):
             raise ValueError(
                 "PretrainedTower needs checkpoint='FILE' or pretrained=True, one of them, got "
                 f"checkpoint={checkpoint!r}, pretrained={pretrained!r}"
             )
         self.checkpoint = checkpoint
         self.pretrained = pretrained
+        check_text("prefix", prefix, "backbone.")
         self.prefix = prefix
-        names = [allow_missing] if isinstance(allow_missing, str) else allow_missing
-        if not all(names):
-            raise ValueError(
-                f"allow_missing must hold patterns of keys such as 'fius.', got {allow_missing!r}, "
-                "of which an empty one allows everything"
-            )
-        self.allow_missing = tuple(names)
+        self.allow_missing = check_patterns("allow_missing", allow_missing, "fius.")
 
     def __call__(self, module: nn.Module) -> LoadReport:
         if not hasattr(module, "weights_kind"):

@@ -4,9 +4,14 @@ mmengine imports this module when it meets the scope, and then each registry's `
 config needs no `custom_imports`.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from mmengine import registry as mmengine_registry
 from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.registry import Registry
+
+from robustnet_mm.arguments import check_dict
 
 MODULE2PACKAGE.setdefault("robustnet_mm", "robustnet_mm")  # lets `_base_` say `robustnet_mm::`
 
@@ -29,3 +34,16 @@ OPTIM_WRAPPER_CONSTRUCTORS = _child(
     mmengine_registry.OPTIM_WRAPPER_CONSTRUCTORS,
     "robustnet_mm.engine",
 )
+
+
+def build_part(name: str, cfg: Mapping, example: str) -> Any:
+    """Build what a host offers by its config; `example` is such a config.
+
+    Raises:
+        ValueError: No config, or one that the host refuses.
+    """
+    check_dict(name, cfg, example)
+    try:
+        return MODELS.build(cfg)
+    except (KeyError, TypeError, AssertionError) as error:
+        raise ValueError(f"{name} must be a dict such as {example}, got {cfg}: {error}") from error

@@ -1,31 +1,52 @@
-"""Files of weights: read without running code in them, unwrapped, and fetched when asked."""
+"""Files of weights: read without running code in them, and unwrapped."""
 
 import argparse
-import os
+import copyreg
+import io
 import pickle
 import re
+from collections import OrderedDict
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from huggingface_hub import hf_hub_download
-from mmengine.dist import barrier
 from mmengine.logging import HistoryBuffer, print_log
 from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
+from mmengine.runner import CheckpointLoader
 from safetensors.torch import load_file
-from timm.models import get_pretrained_cfg
 from torch import Tensor
+
+from robustnet_mm.downloads import ADDRESSES, fetch
 
 # What training tools wrap around the weights; where averaged weights are there, they are meant.
 _WRAPPERS = ("state_dict_ema", "model_ema", "teacher", "state_dict", "model", "module")
 
 
+class _History(HistoryBuffer):
+    """mmengine's history of a loss, as a file gives it: its numbers, and no methods for the class.
+
+    mmengine's own takes functions from the file into a table that all histories share.
+    """
+
+    def __setstate__(self, state: dict):
+        self.__init__(max_length=int(state["max_length"]))
+        self._log_history, self._count_history = (
+            np.asarray(state[name], dtype=float) for name in ("_log_history", "_count_history")
+        )
+
+    def __reduce__(self):
+        return copyreg.__newobj__, (HistoryBuffer,), HistoryBuffer.__getstate__(self)
+
+
+# What `getattr` may do in a file: mmengine's own objects name these functions of theirs.
+_NAMED = {(_History, name) for name in ("min", "max", "current", "mean")}
+_NAMED |= {(OneCycleParamScheduler, f"_annealing_{name}") for name in ("cos", "linear")}
+
+
 def _named_method(owner, name: str):
-    """What `getattr` may do in a file: mmengine's own objects name their own functions."""
-    known = owner is HistoryBuffer or owner is OneCycleParamScheduler
-    if not known or name.startswith("__"):
+    if (owner, name) not in _NAMED:
         raise pickle.UnpicklingError(f"Unsupported GLOBAL builtins.getattr of {owner}, {name}")
     return getattr(owner, name)
 
@@ -38,15 +59,15 @@ def _known_as(function, name: str):
     return alias
 
 
+_NUMPY = (np.ndarray, np.dtype, np._core.multiarray._reconstruct, np._core.multiarray.scalar)
+_History.__module__ = HistoryBuffer.__module__  # a file has mmengine's name for it
+_History.__name__ = _History.__qualname__ = HistoryBuffer.__name__
 # What training tools store beside the weights: mmengine its message hub, MAE and DeiT their args.
 _SAFE = [
     argparse.Namespace,
-    HistoryBuffer,
+    _History,
     OneCycleParamScheduler,
-    np.ndarray,
-    np.dtype,
-    np._core.multiarray._reconstruct,
-    np._core.multiarray.scalar,
+    *_NUMPY,
     *(getattr(np.dtypes, f"{name}DType") for name in ("Float64", "Float32", "Int64", "Bool")),
     _known_as(np._core.multiarray._reconstruct, "numpy.core.multiarray._reconstruct"),
     _known_as(np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
@@ -60,24 +81,29 @@ def some(keys: Iterable[str], most: int = 6) -> str:
     return ", ".join(keys[:most]) + (f" and {len(keys) - most} more" if len(keys) > most else "")
 
 
-def read_checkpoint(path: str | Path) -> dict:
+def read_checkpoint(place: str | Path) -> dict:
     """The whole file, tensors on CPU, without running code that it may carry.
+
+    Args:
+        place: A path, with `~` for the home folder, or an address; see `downloads.fetch`.
 
     Raises:
         FileNotFoundError: No such file.
-        ValueError: Truncated, a web page, no checkpoint, or a pickle that asks for code.
+        ValueError: Truncated, no checkpoint, or a pickle that asks for code.
+        ConnectionError: An address from which nothing comes.
     """
-    path = Path(path)
+    path = fetch(str(place)) if "://" in str(place) else Path(place).expanduser()
+    if path.is_dir():
+        inside = some([file.name for file in path.glob("*.[ps][ta][hf]*")]) or "none"
+        raise FileNotFoundError(
+            f"checkpoint {place} is a folder: name a file in it, weight files there: {inside}"
+        )
     if not path.is_file():
         raise FileNotFoundError(
-            f"checkpoint {path} does not exist: put the file there, or name another"
+            f"checkpoint {place} does not exist: put the file there, or name another"
         )
-    with path.open("rb") as file:
-        if file.read(256).lstrip()[:1] == b"<":
-            raise ValueError(
-                f"checkpoint {path} is a web page, not a checkpoint: the download failed, or needs "
-                "a login; get the file again"
-            )
+    if what := _what_else(path):
+        raise ValueError(f"checkpoint {place} is {what}")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -87,7 +113,7 @@ def read_checkpoint(path: str | Path) -> dict:
         reason = str(error)
         if code := re.search(r"GLOBAL ([\w.]+)", reason):
             raise ValueError(
-                f"checkpoint {path} holds pickled code ({code[1]}) and is refused: where "
+                f"checkpoint {place} holds pickled code ({code[1]}) and is refused: where "
                 "you trust it, save its tensors alone by torch.save(state_dict, file)"
             ) from error
         raise ValueError(_broken(path, reason)) from error
@@ -95,8 +121,64 @@ def read_checkpoint(path: str | Path) -> dict:
         raise ValueError(_broken(path, error)) from error
     if not isinstance(content, dict):
         kind = type(content).__name__
-        raise ValueError(f"checkpoint {path} must hold a dict of weights, got a {kind}")
+        raise ValueError(f"checkpoint {place} must hold a dict of weights, got a {kind}")
     return content
+
+
+class _Results(pickle.Unpickler):
+    """Tensors, arrays and plain values; nothing else of a pickle is made or called."""
+
+    taken = {f"{one.__module__}.{one.__qualname__}": one for one in (*_NUMPY, OrderedDict)}
+    taken["torch._utils._rebuild_tensor_v2"] = torch._utils._rebuild_tensor_v2
+    taken["torch.storage._load_from_bytes"] = lambda content: torch.load(
+        io.BytesIO(content), weights_only=True
+    )
+    taken["_codecs.encode"] = lambda text, encoding: text.encode("latin1")  # of bytes
+
+    def find_class(self, module: str, name: str):
+        if (found := self.taken.get(f"{module}.{name}")) is None:
+            raise pickle.UnpicklingError(f"{module}.{name}")
+        return found
+
+
+def read_results(path: str | Path) -> list:
+    """The predictions that the hosts' Dump metrics wrote, without running code.
+
+    Raises:
+        ValueError: No such pickle, or one that holds something else.
+    """
+    try:
+        with open(path, "rb") as file:
+            return _Results(file).load()
+    except (pickle.UnpicklingError, EOFError) as error:
+        raise ValueError(
+            f"{path} holds no predictions of tools/test.py --out or of a study ({error}): make "
+            "them again"
+        ) from error
+
+
+def _what_else(path: Path) -> str | None:
+    """What a file is that is no checkpoint, and what to do; None where it may be one."""
+    with path.open("rb") as file:
+        head = file.read(4096)
+    start = head.lstrip()
+    if start.startswith(b"<"):
+        return (
+            "a web page, not a checkpoint: the download failed, or needs a login; get the file "
+            "again"
+        )
+    if start.startswith(b"version https://git-lfs"):
+        return "a pointer of Git LFS, not the file itself: run `git lfs pull` where it was cloned"
+    if head and all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head):
+        kind = "a JSON file" if start[:1] in b"{[" else "a text file"
+        return f"{kind}, not a checkpoint: name the file of the weights"
+    plain = path.suffix != ".safetensors" and head[:1] == b"\x80"
+    if plain and b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19." not in head[:20]:
+        return (
+            "a pickle that torch.save did not write, and is refused, because unpickling runs code: "
+            "where you trust it, save its tensors by torch.save(state_dict, file)"
+        )
+    return None
 
 
 def _broken(path: Path, reason) -> str:
@@ -107,15 +189,34 @@ def _broken(path: Path, reason) -> str:
     )
 
 
+def load_from_read_checkpoint(filename: str, map_location=None) -> dict:
+    """`read_checkpoint` as a loader of mmengine's; what is on the CPU is moved by who takes it."""
+    return read_checkpoint(filename)
+
+
+def let_hosts_read_safely():
+    """From now on mmengine, and so every host, reads checkpoints by `read_checkpoint`.
+
+    `load_from`, `resume` and `init_cfg=dict(type='Pretrained')` unpickle otherwise. Other storage
+    (Ceph, PAVI) is refused.
+    """
+    others = (r"(\S+\:)?s3://", r"(\S+\:)?petrel://", "pavi://", "modelzoo://", "mmcls://")
+    CheckpointLoader.register_scheme(("", *ADDRESSES, *others), load_from_read_checkpoint, True)
+
+
 def find_state_dict(checkpoint: dict) -> dict[str, Tensor]:
     """The weights within what training tools wrap around them, without `module.`.
 
     Where a file holds several networks, the averaged one is taken, and that is logged.
 
     Raises:
-        ValueError: No tensors.
+        ValueError: No tensors, or wrappers around themselves.
     """
+    seen = []
     while held := [name for name in _WRAPPERS if isinstance(checkpoint.get(name), dict)]:
+        if any(checkpoint is wrapper for wrapper in seen):
+            raise ValueError(f"the checkpoint contains itself ({held[0]!r}): name another file")
+        seen.append(checkpoint)
         if len(held) > 1:
             others = ", ".join(held[1:])
             print_log(f"the file holds {held[0]!r}, which is taken, and {others}", "current")
@@ -126,47 +227,3 @@ def find_state_dict(checkpoint: dict) -> dict[str, Tensor]:
         keys = some(map(str, checkpoint))
         raise ValueError(f"the checkpoint holds no tensors, its keys are {keys}: name another file")
     return {re.sub(r"^((module|_orig_mod)\.)+", "", key): v for key, v in weights.items()}
-
-
-def fetch_weights(model_name: str) -> Path:
-    """The file of a model of timm: the one that is there, or downloaded now.
-
-    One process of each machine downloads, the others wait.
-
-    Args:
-        model_name: timm's name; without a tag, timm's default weights of that name.
-
-    Raises:
-        ValueError: timm knows no weights of that name.
-        ConnectionError: The download failed; the message says which file to put where.
-    """
-    cfg = get_pretrained_cfg(model_name)
-    if cfg is None or not (cfg.hf_hub_id or cfg.url):
-        raise ValueError(
-            f"timm has no weights for {model_name!r}: name a tag of "
-            f"timm.list_pretrained({model_name.partition('.')[0] + '*'!r}), or give checkpoint="
-        )
-    name = f"{cfg.architecture}.{cfg.tag}" if cfg.tag else cfg.architecture
-    file_name = cfg.hf_hub_filename or "model.safetensors"
-    path = Path(torch.hub.get_dir(), "checkpoints", name, file_name)
-    if not cfg.hf_hub_id:
-        path = path.with_name(cfg.url.rpartition("/")[2])
-    failure = None
-    if int(os.environ.get("LOCAL_RANK", 0)) == 0 and not path.is_file():
-        print_log(f"downloading the weights of {name} to {path}", "current")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if cfg.hf_hub_id:
-                hf_hub_download(cfg.hf_hub_id, file_name, local_dir=path.parent)
-            else:
-                torch.hub.download_url_to_file(cfg.url, str(path))
-        except Exception as error:  # every library below has its own errors
-            failure = error
-    barrier()
-    if not path.is_file():
-        where = f"{cfg.hf_hub_id}/{file_name} of the Hugging Face hub" if cfg.hf_hub_id else cfg.url
-        raise ConnectionError(
-            f"the weights of {name} could not be downloaded ({failure or 'see the first process'}):"
-            f" get {where} and put it to {path}, or give its path as checkpoint="
-        ) from failure
-    return path

@@ -2,7 +2,8 @@
 
 from mmengine.model import BaseDataPreprocessor
 
-from robustnet_mm.registry import MODELS
+from robustnet_mm.arguments import check_dict
+from robustnet_mm.registry import MODELS, build_part
 
 
 @MODELS.register_module()
@@ -17,13 +18,19 @@ class SizedDataPreprocessor(BaseDataPreprocessor):
         preprocessor: Config of the host's, e.g. `dict(type='mmdet.DetDataPreprocessor', ...)`.
         batch_augments: What mmpretrain's classifier hands to its preprocessor. Where images of a
             batch are mixed, there are no sizes in training.
+
+    Raises:
+        ValueError: `preprocessor` is no config, or the host refuses it.
     """
 
     def __init__(self, preprocessor: dict, batch_augments: dict | None = None):
         super().__init__()
+        example = "dict(type='mmdet.DetDataPreprocessor')"
+        check_dict("preprocessor", preprocessor, example)
         if batch_augments is not None:
+            check_dict("batch_augments", batch_augments, "dict(augments=dict(type='Mixup'))")
             preprocessor = dict(preprocessor, batch_augments=batch_augments)
-        self.preprocessor = MODELS.build(preprocessor)
+        self.preprocessor = build_part("preprocessor", preprocessor, example)
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """As the host's; `data['inputs'].image_sizes` is ((height, width), ...) of the images.

@@ -33,10 +33,14 @@ class Gate(nn.Module):
         return x * (scale if self.dim == -1 else scale[:, None, None])
 
 
-def make_gate(kind: str | None, channels: int, dim: int) -> nn.Module:
-    """`Gate` for 'zero'; the identity for None, which is the original's ungated unit."""
+def check_gate(kind: str | None) -> None:
     if kind not in ("zero", None):
         raise ValueError(f"gate must be 'zero' or None, got {kind!r}")
+
+
+def make_gate(kind: str | None, channels: int, dim: int) -> nn.Module:
+    """`Gate` for 'zero'; the identity for None, which is the original's ungated unit."""
+    check_gate(kind)
     return nn.Identity() if kind is None else Gate(channels, dim)
 
 

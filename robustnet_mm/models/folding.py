@@ -25,8 +25,10 @@ def fold_batchnorm(model: nn.Module) -> nn.Module:
         The model.
 
     Raises:
-        ValueError: The model is in training mode.
+        ValueError: No network with weights, or one in training mode.
     """
+    if not isinstance(model, nn.Module) or next(model.parameters(), None) is None:
+        raise ValueError(f"model must be a network (nn.Module) with weights, got {model!r}")
     if model.training:
         raise ValueError("fold_batchnorm is for inference: call model.eval() before")
     for conv, norm in _pairs(model):

@@ -8,11 +8,20 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from robustnet_mm.arguments import check_dict, check_flag, check_init_cfg, check_whole
+from robustnet_mm.arguments import (
+    as_tuple,
+    check_dict,
+    check_flag,
+    check_init_cfg,
+    check_names,
+    check_whole,
+    is_number,
+)
 from robustnet_mm.checkpoint import carry_out_init_cfg
-from robustnet_mm.registry import MODELS
+from robustnet_mm.registry import MODELS, build_part
 
 from .timm_cnn import create_cnn, empty_trunk, layouts_of
+from .towers import checked_args
 from .vit_tower import HEAD_PARTS, create_vit
 
 
@@ -22,6 +31,8 @@ class _Classifier(BaseModule):
     def __init__(self, in_channels: int, num_classes: int, init_cfg=None):
         super().__init__(init_cfg)
         check_init_cfg(self, init_cfg)
+        check_whole(f"in_channels of {type(self).__name__}", in_channels, 1)
+        check_whole("num_classes", num_classes, 1)
         self.fc = nn.Linear(in_channels, num_classes)
         nn.init.trunc_normal_(self.fc.weight, std=0.02)
         nn.init.zeros_(self.fc.bias)
@@ -107,7 +118,8 @@ class _TimmClassifier(BaseModule):
         super().__init__(init_cfg)
         check_init_cfg(self, init_cfg)
         self.model_name = model_name
-        self.model = self._make({**(model_args or {}), "num_classes": num_classes})
+        check_whole("num_classes", num_classes, 1)
+        self.model = self._make({**checked_args(model_args), "num_classes": num_classes})
         names = "|".join(re.escape(name.split(".")[0]) for name in self.model.state_dict())
         self.published_keys = [(rf"({names})(\..*)?", r"model.\g<0>"), (r".*", None)]
 
@@ -151,6 +163,24 @@ class TimmViTClassifier(_TimmClassifier):
         return self.model.forward_head(self.model.norm(outputs.tokens))
 
 
+def _make_classifier(name: str, cfg: dict, num_classes: int, own: type, of_timm: type) -> nn.Module:
+    check_dict(f"{name} of TwoTowerHead", cfg, "dict(in_channels=256)")
+    kind = of_timm if "model_name" in cfg else own
+    check_names(name, cfg, kind, given=("num_classes", "type", "_scope_"))
+    return kind(num_classes=num_classes, **cfg)
+
+
+def _shares(loss_weights: tuple[float, ...]) -> list[float]:
+    weights = as_tuple(loss_weights) or ()
+    numbers = len(weights) in (2, 3) and all(is_number(weight) for weight in weights)
+    if not numbers or min(weights) < 0 or sum(weights) <= 0:
+        raise ValueError(
+            "loss_weights must be 2 or 3 numbers (cnn, vit, sum) >= 0 with a sum > 0, got "
+            f"{loss_weights!r}"
+        )
+    return [weight / sum(weights) for weight in weights]
+
+
 @MODELS.register_module()
 class TwoTowerHead(BaseModule):
     """Head of mmpretrain's `ImageClassifier` for a backbone that gives `TowerOutputs`.
@@ -182,20 +212,12 @@ class TwoTowerHead(BaseModule):
         super().__init__(init_cfg)
         check_init_cfg(self, init_cfg)
         check_whole("num_classes", num_classes, 1, also=": set it to the classes of your data")
-        for name, cfg in (("cnn", cnn), ("vit", vit)):
-            check_dict(f"{name} of TwoTowerHead", cfg, "dict(in_channels=256)")
+        self.loss_weights = _shares(loss_weights)
         self.num_classes = num_classes
-        cnn_type = TimmCNNClassifier if "model_name" in cnn else CNNClassifier
-        vit_type = TimmViTClassifier if "model_name" in vit else ViTClassifier
-        self.cnn = cnn_type(num_classes=num_classes, **cnn)
-        self.vit = vit_type(num_classes=num_classes, **vit)
-        self.loss_module = MODELS.build(loss or dict(type="mmpretrain.CrossEntropyLoss"))
-        if len(loss_weights) not in (2, 3) or min(loss_weights) < 0 or sum(loss_weights) <= 0:
-            raise ValueError(
-                "loss_weights must be 2 or 3 numbers (cnn, vit, sum) >= 0 with a sum > 0, got "
-                f"{loss_weights}"
-            )
-        self.loss_weights = [weight / sum(loss_weights) for weight in loss_weights]
+        self.cnn = _make_classifier("cnn", cnn, num_classes, CNNClassifier, TimmCNNClassifier)
+        self.vit = _make_classifier("vit", vit, num_classes, ViTClassifier, TimmViTClassifier)
+        loss = dict(type="mmpretrain.CrossEntropyLoss") if loss is None else loss
+        self.loss_module = build_part("loss", loss, "dict(type='mmpretrain.CrossEntropyLoss')")
 
     def forward(self, outputs) -> tuple[Tensor, Tensor]:
         """`TowerOutputs` -> logits of the CNN and of the ViT, each (N, num_classes)."""

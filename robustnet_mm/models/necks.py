@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from robustnet_mm.arguments import check_init_cfg, check_whole
+from robustnet_mm.arguments import check_init_cfg, check_whole, check_wholes
 from robustnet_mm.registry import MODELS
 
 from .fiu import make_gate
@@ -46,7 +46,10 @@ class TowerNeck(BaseModule):
     ):
         super().__init__(init_cfg)
         check_init_cfg(self, init_cfg)
-        self.in_channels = tuple(in_channels)
+        self.in_channels = check_wholes("in_channels", in_channels, 1)
+        if not self.in_channels:
+            raise ValueError("in_channels must be the backbone's out_channels, got none")
+        check_whole("embed_dims", embed_dims, 1)
         self.norm = nn.LayerNorm(embed_dims, eps=1e-6)
         if num_levels is not None:
             check_whole("num_levels", num_levels, 1)
@@ -114,6 +117,7 @@ class SimplePyramid(BaseModule):
     def __init__(self, embed_dims: int, init_cfg=None):
         super().__init__(init_cfg)
         check_init_cfg(self, init_cfg)
+        check_whole("embed_dims", embed_dims, 1)
         self.norm = nn.LayerNorm(embed_dims, eps=1e-6)
         self.twice = _doubled(embed_dims)
         self.four_times = nn.Sequential(_doubled(embed_dims), nn.GELU(), _doubled(embed_dims))

@@ -15,12 +15,13 @@ from robustnet_mm.arguments import (
     check_dict,
     check_flag,
     check_init_cfg,
+    check_names,
     check_rate,
 )
 from robustnet_mm.checkpoint import carry_out_init_cfg
 from robustnet_mm.registry import MODELS
 
-from .fiu import DIRECTIONS, FIU, FUSES
+from .fiu import DIRECTIONS, FIU, FUSES, check_gate
 from .towers import recompute
 from .weave import pair_blocks
 
@@ -100,14 +101,14 @@ class RobustNet(BaseModule):
         super().__init__(init_cfg)
         check_init_cfg(self, init_cfg)
         check_choice("direction", direction, DIRECTIONS)
+        check_gate(gate)
         check_choice("fuse", fuse, FUSES)
         check_choice("out_type", out_type, ("towers", "pyramid"))
         check_rate("drop_exchange", drop_exchange)
         check_flag("with_cp", with_cp)
         cnn, vit = _tower_configs(arch, cnn, vit)
         self.cnn, self.vit = (
-            _build_tower(name, {"data_norm": data_norm, **cfg})
-            for name, cfg in (("cnn", cnn), ("vit", vit))
+            _build_tower(name, cfg, data_norm) for name, cfg in (("cnn", cnn), ("vit", vit))
         )
         self.out_type, self.with_cp = out_type, with_cp
         self.out_channels, self.out_strides = self.cnn.out_channels, self.cnn.out_strides
@@ -230,13 +231,19 @@ def _tower_configs(arch: str | None, cnn: dict | None, vit: dict | None) -> tupl
     return _override(row_cnn, cnn), _override(row_vit, vit)
 
 
-def _build_tower(name: str, cfg: dict) -> nn.Module:
-    if MODELS.get(str(cfg.get("type"))) is None:
+def _build_tower(name: str, cfg: dict, data_norm: dict | None) -> nn.Module:
+    kind = cfg.get("type")
+    kind = MODELS.get(kind) if isinstance(kind, str) else kind
+    found = getattr(kind, "weights_kind", None) if isinstance(kind, type) else None
+    if found != name:
+        examples = dict(cnn="ConvTower' or 'robustnet_mm.TimmCNNTower", vit="ViTTower")
+        step = f", which goes into {found}" if found in examples else ""
         raise ValueError(
-            f"{name}.type must be a registered tower such as 'robustnet_mm.ConvTower' or "
-            f"'robustnet_mm.ViTTower', got {cfg.get('type')!r}"
+            f"{name}.type must be a registered tower such as 'robustnet_mm.{examples[name]}', got "
+            f"{cfg.get('type')!r}{step}"
         )
-    return MODELS.build(cfg)
+    check_names(name, cfg, kind)
+    return MODELS.build({"data_norm": data_norm, **cfg})
 
 
 def _override(row: dict, changes: dict | None) -> dict:
@@ -248,7 +255,9 @@ def _override(row: dict, changes: dict | None) -> dict:
     if changes.get("type", row["type"]) != row["type"]:
         return changes
     if "model_args" in row and changes.get("model_name", row["model_name"]) == row["model_name"]:
-        changes["model_args"] = {**(row["model_args"] or {}), **(changes.get("model_args") or {})}
+        own = changes.get("model_args")
+        check_dict("model_args", {} if own is None else own, "dict(drop_path_rate=0.1)")
+        changes["model_args"] = {**(row["model_args"] or {}), **(own or {})}
     else:
         row = {key: value for key, value in row.items() if key != "model_args"}
     return {**row, **changes}

@@ -125,7 +125,7 @@ class TimmCNNTower(CNNTower):
     def __init__(self, model_name: str, model_args: dict | None = None, **kwargs):
         model, layout = create_cnn(model_name, model_args)
         given = kwargs.pop("input_norm", None)
-        super().__init__(input_norm=given or norm_of(model), **kwargs)
+        super().__init__(input_norm=norm_of(model) if given is None else given, **kwargs)
         self.input_norm_given = given is not None
         self.model_name = model_name
         self.layouts = layouts_of(model)

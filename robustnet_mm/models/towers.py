@@ -6,6 +6,7 @@ a ViT tower offers `embed(images) -> (tokens, grid, positions)` and blocks calle
 """
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from contextlib import contextmanager, nullcontext
 from difflib import get_close_matches
 from math import isclose
@@ -18,11 +19,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from robustnet_mm.arguments import (
+    as_tuple,
     check_dict,
     check_flag,
     check_init_cfg,
     check_rate,
     check_whole,
+    is_number,
 )
 from robustnet_mm.checkpoint import carry_out_init_cfg
 
@@ -79,13 +82,24 @@ class Renormalize(nn.Module):
         """(N, 3, H, W) -> the same shape; the images themselves where both agree.
 
         Raises:
-            ValueError: Other channels than three, pixels as whole numbers, or double precision.
+            ValueError: No tensor, no images, other channels than three, pixels as whole numbers,
+                or double precision.
         """
         _check_images(images, self.scale.dtype)
         return images if self.same else images * self.scale + self.shift
 
 
 def _check_images(images: Tensor, dtype: torch.dtype):
+    if not isinstance(images, Tensor):
+        raise ValueError(
+            f"images must be one tensor (N, 3, height, width), got a {type(images).__name__}: let "
+            "the data preprocessor pad them to one size, or call torch.stack(images)"
+        )
+    if 0 in images.shape:
+        raise ValueError(
+            f"images must be a batch (N, 3, height, width) of one image or more, got none in "
+            f"{tuple(images.shape)}: leave empty batches out before the network is called"
+        )
     doubled = images.dtype == torch.float64 != dtype
     if images.ndim != 4 or images.size(1) != 3 or not images.is_floating_point() or doubled:
         raise ValueError(
@@ -96,12 +110,11 @@ def _check_images(images: Tensor, dtype: torch.dtype):
 
 
 def _three_values(name: str, norm: dict) -> tuple[list[float], list[float]]:
-    try:
-        mean, std = ([float(value) for value in norm[key]] for key in ("mean", "std"))
-        if len(mean) == len(std) == 3 and min(std) > 0:
-            return mean, std
-    except (KeyError, TypeError, ValueError):
-        pass
+    given = norm if isinstance(norm, Mapping) else {}
+    mean, std = (as_tuple(given.get(key)) or () for key in ("mean", "std"))
+    numbers = all(is_number(value) for value in mean + std)
+    if len(mean) == len(std) == 3 and numbers and min(std) > 0:
+        return [float(value) for value in mean], [float(value) for value in std]
     raise ValueError(
         f"{name} must be dict(mean=three pixel values, std=three above 0), in 0..255, got {norm!r}"
     )
@@ -140,8 +153,9 @@ class Tower(BaseModule):
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
         self.with_cp = with_cp
-        self.input_norm = input_norm or IMAGENET_NORM
-        self.normalize = Renormalize(data_norm or IMAGENET_NORM, self.input_norm)
+        self.input_norm = IMAGENET_NORM if input_norm is None else input_norm
+        data_norm = IMAGENET_NORM if data_norm is None else data_norm
+        self.normalize = Renormalize(data_norm, self.input_norm)
 
     @abstractmethod
     def _stages(self) -> list[list[nn.Module | nn.Parameter]]:
@@ -228,8 +242,9 @@ class CNNTower(Tower):
 
 def checked_args(model_args: dict | None, **defaults) -> dict:
     """`model_args` over `defaults`, with rates in range: timm takes any number for one."""
-    check_dict("model_args", model_args or {}, "dict(drop_path_rate=0.1)")
-    args = {**defaults, **(model_args or {})}
+    model_args = {} if model_args is None else model_args
+    check_dict("model_args", model_args, "dict(drop_path_rate=0.1)")
+    args = {**defaults, **model_args}
     for name, value in args.items():
         if name.endswith("_rate") and value is not None:
             check_rate(name, value)
@@ -267,7 +282,7 @@ def create_timm_model(model_name: str, wanted: str, **kwargs) -> nn.Module:
         )
     try:
         return timm.create_model(model_name, **kwargs)
-    except (TypeError, AssertionError, RuntimeError, ValueError, KeyError) as error:
+    except Exception as error:  # each network of timm has its own; num_heads=0 is a division by 0
         raise ValueError(
             f"timm cannot make {model_name!r} with {kwargs}: {error}. Check model_args"
         ) from error

@@ -13,6 +13,7 @@ from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from robustnet_mm.arguments import check_whole, check_wholes
 from robustnet_mm.registry import MODELS
 
 from .beit_bias import AnyGridAttention, enter_beit
@@ -72,7 +73,7 @@ class ViTTower(Tower):
         args = checked_args(model_args, num_classes=0, drop_path_rate=drop_path_rate)
         model = create_vit(model_name, args)
         given = kwargs.pop("input_norm", None)
-        super().__init__(input_norm=given or norm_of(model), **kwargs)
+        super().__init__(input_norm=norm_of(model) if given is None else given, **kwargs)
         self.input_norm_given = given is not None
         for name in HEAD_PARTS:
             if hasattr(model, name):
@@ -118,6 +119,7 @@ class ViTTower(Tower):
         Raises:
             ValueError: The image is smaller than one patch, or `sizes` do not fit.
         """
+        images = self.normalize(images)
         owns = _own_grids(self.model, images, sizes, self.patch_size)
         (height, width), (p, q) = images.shape[-2:], self.patch_size
         if height < p or width < q:
@@ -126,7 +128,6 @@ class ViTTower(Tower):
                 "resize it, or choose a ViT with smaller patches"
             )
         grid = (ceil(height / p), ceil(width / q))
-        images = self.normalize(images)
         patches = self.model.patch_embed(
             images if owns is None else _without_padding(images, sizes)
         )
@@ -227,20 +228,18 @@ def _without_padding(images: Tensor, sizes) -> Tensor:
 
 def _check_windows(model: nn.Module, size: int | None, global_blocks) -> tuple[int, ...]:
     """The global blocks, if windows of this size can be cut for this model."""
+    blocks = check_wholes("global_blocks", global_blocks, 0, len(model.blocks) - 1)
     if size is None:
-        if global_blocks:
-            raise ValueError(f"global_blocks={global_blocks} needs window_size, got None")
+        if blocks:
+            raise ValueError(f"global_blocks={blocks} needs window_size, got None")
         return ()
-    if not isinstance(size, int) or size < 1:
-        raise ValueError(f"window_size must be a number of patches from 1 on, got {size!r}")
+    check_whole("window_size", size, 1, also=": it is the largest side of a window in patches")
     if isinstance(model, beit.Beit):
         raise ValueError(
             "window_size is not for BEiT, whose bias belongs to the whole grid: leave it out, or "
             "take a ViT with a table of positions or rotary positions"
         )
-    if wrong := [b for b in global_blocks if not 0 <= b < len(model.blocks)]:
-        raise ValueError(f"global_blocks must be in 0..{len(model.blocks) - 1}, got {wrong}")
-    return tuple(global_blocks)
+    return blocks
 
 
 def create_vit(model_name: str, args: dict) -> nn.Module:

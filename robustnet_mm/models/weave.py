@@ -1,9 +1,14 @@
 """Which CNN block exchanges with which transformer block."""
 
 from collections.abc import Sequence
+from numbers import Integral
+
+from robustnet_mm.arguments import as_tuple, check_whole
 
 
-def pair_blocks(num_cnn: int, num_vit: int, how: str | Sequence = "paper") -> list[tuple[int, int]]:
+def pair_blocks(
+    num_cnn: int, num_vit: int, weave: str | Sequence = "paper"
+) -> list[tuple[int, int]]:
     """Pairs (u, v): CNN block u feeds transformer block v, which feeds CNN block u + 1.
 
     Block 0 of either tower runs before the first exchange. Both indices increase strictly.
@@ -11,7 +16,7 @@ def pair_blocks(num_cnn: int, num_vit: int, how: str | Sequence = "paper") -> li
     Args:
         num_cnn: Number of blocks of the CNN tower.
         num_vit: Number of blocks of the ViT tower.
-        how: 'paper' takes every second CNN block (u = 1, 3, 5, ...) with the first transformer
+        weave: 'paper' takes every second CNN block (u = 1, 3, 5, ...) with the first transformer
             blocks (v = 1, 2, 3, ...), as in section 4 of the paper. 'even' makes as many
             exchanges and spreads them over the whole depth of both towers. A sequence of pairs
             is checked and taken as it is.
@@ -20,16 +25,18 @@ def pair_blocks(num_cnn: int, num_vit: int, how: str | Sequence = "paper") -> li
         The exchanges in the order in which they run.
 
     Raises:
-        ValueError: Unknown `how`, or pairs that are out of range or do not increase.
+        ValueError: Unknown `weave`, or pairs that are out of range or do not increase.
     """
-    if isinstance(how, Sequence) and not isinstance(how, str):
-        return _check_pairs(how, num_cnn, num_vit)
+    check_whole("num_cnn", num_cnn, 0)
+    check_whole("num_vit", num_vit, 0)
+    if (pairs := as_tuple(weave)) is not None:
+        return _check_pairs(pairs, num_cnn, num_vit)
     num = max(min((num_cnn - 1) // 2, num_vit - 1), 0)
-    if how == "paper":
+    if weave == "paper":
         return [(2 * k + 1, k + 1) for k in range(num)]
-    if how == "even":
+    if weave == "even":
         return list(zip(_spread(num, num_cnn - 2), _spread(num, num_vit - 1), strict=True))
-    raise ValueError(f"weave must be 'paper', 'even' or a list of (u, v) pairs, got {how!r}")
+    raise ValueError(f"weave must be 'paper', 'even' or a list of (u, v) pairs, got {weave!r}")
 
 
 def _spread(num: int, last: int) -> list[int]:
@@ -42,13 +49,11 @@ def _spread(num: int, last: int) -> list[int]:
 def _check_pairs(pairs: Sequence, num_cnn: int, num_vit: int) -> list[tuple[int, int]]:
     checked = []
     for pair in pairs:
-        if (
-            not isinstance(pair, Sequence)
-            or len(pair) != 2
-            or not all(isinstance(index, int) for index in pair)
-        ):
+        numbers = as_tuple(pair) or ()
+        whole = all(isinstance(n, Integral) and not isinstance(n, bool) for n in numbers)
+        if len(numbers) != 2 or not whole:
             raise ValueError(f"weave needs pairs (u, v) of block numbers, got {pair!r}")
-        u, v = pair
+        u, v = (int(number) for number in numbers)
         if not (0 <= u <= num_cnn - 2 and 0 <= v <= num_vit - 1):
             raise ValueError(
                 f"weave pair {(u, v)} is out of range: with {num_cnn} CNN blocks and {num_vit} "

@@ -1,0 +1,71 @@
+"""Files that several processes share, and files that are written whole or not at all."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from mmengine.fileio import LocalBackend, register_backend
+
+
+@contextmanager
+def locked(path: Path, wait: bool = True) -> Iterator[IO[str]]:
+    """Hold a lock on a file, which is made if it is not there, and is left there.
+
+    The system takes the lock from a process that ends, however it ends, and child processes do not
+    inherit it. Where a file system has no locks, none is held.
+
+    Args:
+        path: The file.
+        wait: Wait until another process gives the lock back.
+
+    Yields:
+        The file, open to be read and added to.
+
+    Raises:
+        BlockingIOError: Another process has the lock, and `wait` is False.
+        OSError: The file cannot be made.
+    """
+    with open(path, "a+") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except (BlockingIOError, PermissionError) as error:  # what a held lock is depends on both
+            raise BlockingIOError(*error.args) from error
+        except OSError:
+            pass
+        yield file
+
+
+class WholeFileBackend(LocalBackend):
+    """Local files that are written whole or not at all: `backend_args=dict(backend='whole')`."""
+
+    def put(self, obj: bytes | memoryview, filepath: str | Path):
+        """Write beside the target, flush to disk, then rename."""
+        target = Path(filepath)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".{target.name}.{os.getpid()}.part")
+        try:
+            with open(part, "wb") as file:
+                file.write(obj)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, target)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def put_text(self, obj: str, filepath: str | Path, encoding: str = "utf-8"):
+        """Text likewise: mmengine's `dump` writes JSON and YAML by this."""
+        self.put(obj.encode(encoding), filepath)
+
+
+def sweep(folder: Path) -> list[Path]:
+    """Remove what killed processes were writing into a folder; to be called under its lock."""
+    parts = [path for path in folder.rglob(".*.*.part") if path.suffixes[-2][1:].isdecimal()]
+    for path in parts:
+        path.unlink(missing_ok=True)
+    return parts
+
+
+register_backend("whole", WholeFileBackend, force=True)
