@@ -5,20 +5,20 @@ that is missing, and turns an image by its EXIF mark whatever the annotation's w
 """
 
 import logging
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import mmcv
 from mmengine.logging import print_log
-from PIL import Image
+
+from robustnet_mm.datasets.headers import Header, read_headers
 
 IMAGE_KEYS = ("id", "file_name", "width", "height")
 BOX_KEYS = ("id", "image_id", "category_id", "bbox", "area")
-SAMPLE = 200  # images whose header is read: two seconds on a slow disk
-_ORIENTATION = 274  # EXIF: 1 as it is, 2..4 mirrored or upside down, 5..8 on its side
+FEW = 3  # images on their side that are decoded to learn whether the loader turns such ones
 _CONVERT = "convert it to COCO's format again"
 
 
@@ -41,12 +41,49 @@ def check_keys(entries: Any, keys: Sequence[str], kind: str, at: str) -> None:
                 f"{at}: {kind} {index} must have {', '.join(keys)}, it lacks {', '.join(missing)}: "
                 f"add them, or {_CONVERT}"
             )
+        if not isinstance(entry["id"], (int, str)):
+            raise ValueError(
+                f"{at}: the id of {kind} {index} must be a number, got {entry['id']!r}: {_CONVERT}"
+            )
     counts = Counter(entry["id"] for entry in entries)
     twice = [number for number, count in counts.items() if count > 1]
     if twice:
         raise ValueError(
             f"{at}: the ids of {kind} must differ, {len(twice)} stand twice ({few(twice, 3)}): "
             f"number them anew, or {_CONVERT}"
+        )
+
+
+def check_categories(categories: Any, at: str) -> None:
+    """Each category must have an id of its own and a name."""
+    check_keys(categories, ("id", "name"), "categories", at)
+    names = [category["name"] for category in categories]
+    if not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{at}: categories must have words for names, got {few(names)}: mend it")
+
+
+def check_images(images: Any, at: str) -> None:
+    """Each image must have an id of its own, a file, and a size."""
+    check_keys(images, IMAGE_KEYS, "images", at)
+    for image in images:
+        if not isinstance(image["file_name"], str) or not image["file_name"]:
+            raise ValueError(
+                f"{at}: file_name must be the path of an image, image {image['id']} has "
+                f"{image['file_name']!r}: mend it or take the image out"
+            )
+        for key in ("width", "height"):
+            if not isinstance(image[key], (int, float)) or not 1 <= image[key] < float("inf"):
+                raise ValueError(
+                    f"{at}: {key} must be a number of pixels from 1 on, image {image['id']} "
+                    f"({image['file_name']!r}) has {image[key]!r}: measure the image, or take it "
+                    "out"
+                )
+    counts = Counter(image["file_name"] for image in images)
+    twice = [name for name, count in counts.items() if count > 1]
+    if twice:
+        warn(
+            f"{at}: {len(twice)} files are those of more than one image ({few(twice, 3)}), each "
+            "with a part of their objects: give an image one entry with all of them"
         )
 
 
@@ -59,7 +96,8 @@ def check_bbox(annotation: Mapping, at: str) -> None:
             f"{at}: bbox must be four finite numbers (x, y, width, height), {which} has {box}: "
             "mend it or take it out"
         )
-    for key, kinds in (("area", (int, float)), ("category_id", int)):
+    kinds_of = (("area", (int, float)), ("category_id", int), ("image_id", (int, str)))
+    for key, kinds in kinds_of:
         if not isinstance(annotation[key], kinds):
             raise ValueError(
                 f"{at}: {key} must be a number, annotation {annotation['id']} has "
@@ -87,7 +125,7 @@ def why_no_mask(annotation: Mapping, image: Mapping) -> str | None:
     if not shape:
         return "no segmentation"
     if isinstance(shape, Mapping):
-        fits = list(shape.get("size", ())) == [image["height"], image["width"]]
+        fits = shape.get("size") == [image["height"], image["width"]]
         return None if fits else "a mask of another size than its image"
     usable = isinstance(shape, list) and any(
         isinstance(points, list) and len(points) >= 6 and len(points) % 2 == 0 for points in shape
@@ -158,14 +196,32 @@ def check_content(
         )
 
 
-def evenly(entries: Sequence, most: int) -> Iterator:
-    """At most so many entries, spread over all."""
-    step = max(len(entries) / most, 1)
-    return (entries[int(index * step)] for index in range(min(len(entries), most)))
+def sizes_read(
+    images: Sequence[Mapping], headers: Sequence[Header | None], folder: Path, load: Mapping
+) -> list[tuple[int, int] | None]:
+    """(width, height) of each image as the pipeline reads it, None for what cannot be read.
+
+    Decoders differ in the formats that they turn by an EXIF mark, so a few images of each format
+    and mark are decoded. What they have in common is taken for the others, except for those that
+    would then have another size than the annotation says: these are decoded, until `FEW` do have.
+    """
+    turned, wrong, sizes = defaultdict(list), 0, []
+    for image, header in zip(images, headers, strict=True):
+        size = header and (header.width, header.height)
+        if header and header.mark >= 5 and header.width != header.height:
+            stated, seen = (image["width"], image["height"]), turned[header.kind, header.mark]
+            known = len(seen) >= FEW and len(set(seen)) == 1
+            size = size[::-1] if known and seen[0] else size
+            if not known or (size != stated and wrong < FEW):
+                size = decoded_size(folder / image["file_name"], load)
+                seen += [size == (header.height, header.width)] if size else []
+                wrong += size not in (None, stated)
+        sizes.append(size)
+    return sizes
 
 
 def check_sizes(images: Sequence[Mapping], folder: Path, load: Mapping, at: str) -> None:
-    """Compares width and height of a sample of images with their files' headers.
+    """Compares width and height of all images with their files' headers.
 
     Args:
         images: The annotation's `images`.
@@ -176,25 +232,22 @@ def check_sizes(images: Sequence[Mapping], folder: Path, load: Mapping, at: str)
     Raises:
         ValueError: The annotation describes images of another size or orientation.
     """
+    headers = read_headers(folder, [image["file_name"] for image in images])
     wrong, marked, looked = [], [], 0
     as_it_lies = load.get("color_type", "color") in (
         "unchanged",
         "color_ignore_orientation",
         "grayscale_ignore_orientation",
     )
-    for image in evenly(images, SAMPLE):
-        path = folder / image["file_name"]
-        try:
-            with Image.open(path) as header:
-                size, mark = header.size, header.getexif().get(_ORIENTATION, 1)
-            decoded = size if mark in (0, 1) else decoded_size(path, load)
-        except Exception:  # Pillow's plugins raise anything; a broken image is the loader's to tell
+    sizes = sizes_read(images, headers, folder, load)
+    for image, header, decoded in zip(images, headers, sizes, strict=True):
+        if decoded is None:
             continue
         looked += 1
         stated = (image["width"], image["height"])
         if decoded != stated:
-            wrong.append((image["file_name"], stated, decoded, mark))
-        elif mark in (2, 3, 4) and not as_it_lies:
+            wrong.append((image["file_name"], stated, decoded, header.mark))
+        elif header.mark in (2, 3, 4) and not as_it_lies:
             marked.append(image["file_name"])
     if wrong:
         raise ValueError(_sizes_message(wrong, looked, at))
@@ -206,10 +259,13 @@ def check_sizes(images: Sequence[Mapping], folder: Path, load: Mapping, at: str)
         )
 
 
-def decoded_size(path: Path, load: Mapping) -> tuple[int, int]:
-    """(width, height) of what the pipeline will read: decoders differ in what they turn."""
+def decoded_size(path: Path, load: Mapping) -> tuple[int, int] | None:
+    """(width, height) of what the pipeline will read; None for a broken image."""
     options = dict(flag=load.get("color_type", "color"), backend=load.get("imdecode_backend"))
-    height, width = mmcv.imread(str(path), **options).shape[:2]
+    try:
+        height, width = mmcv.imread(str(path), **options).shape[:2]
+    except Exception:  # each decoder has its own exceptions; it is the loader's to tell
+        return None
     return width, height
 
 
@@ -218,14 +274,14 @@ def _sizes_message(wrong: list[tuple], looked: int, at: str) -> str:
     step = "measure the images again"
     if stated == decoded[::-1]:
         step = "width and height are swapped: swap them in the annotation, or turn the image"
-        if mark not in (0, 1):
+        if mark != 1:
             step = (
                 "the file is turned by its EXIF mark when it is read and the annotation is that of "
                 "the file as it lies: set color_type='color_ignore_orientation' in every "
                 "LoadImageFromFile, or annotate the turned image"
             )
     return (
-        f"{at}: {len(wrong)} of {looked} images looked at have another size than the annotation "
+        f"{at}: {len(wrong)} of {looked} images have another size than the annotation "
         f"says, first {name!r}: width x height {stated[0]} x {stated[1]} in the annotation, "
         f"{decoded[0]} x {decoded[1]} as it is read; {step}"
     )

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from robustnet_mm.datasets.annotations import (
-    IMAGE_KEYS,
+    check_categories,
     check_content,
-    check_keys,
+    check_images,
     check_sizes,
     few,
 )
+from robustnet_mm.datasets.class_folders import EXTENSIONS, class_folders
 from robustnet_mm.datasets.labels import (
     FOLDER_TYPES,
     Classes,
@@ -25,6 +26,7 @@ from robustnet_mm.datasets.labels import (
     listed_labels,
     type_of,
 )
+from robustnet_mm.processes import is_first
 
 PHASES = ("train", "val", "test")
 
@@ -95,6 +97,12 @@ def load_coco(path: Path, where: str) -> dict[str, Any]:
             f"{where}: the annotation file {str(path)!r} must be a COCO dictionary with 'images', "
             f"'annotations' and 'categories', got {keys}: convert it to COCO's format"
         )
+    for key in ("images", "annotations", "categories"):
+        if not isinstance(content.get(key) or [], list):
+            raise ValueError(
+                f"{where}: '{key}' of the annotation file {str(path)!r} must be a list, got a "
+                f"{type(content[key]).__name__}: convert it to COCO's format"
+            )
     return content
 
 
@@ -114,8 +122,8 @@ def check_coco(dataset: Mapping, where: str, phases: set[str], scope: str | None
     content, at = load_coco(annotation, where), f"{where}: the annotation file {str(annotation)!r}"
     if not content["images"] or not content["categories"]:
         raise ValueError(f"{at} has no images or no categories: name another file by ann_file")
-    check_keys(content["categories"], ("id", "name"), "categories", at)
-    check_keys(content["images"], IMAGE_KEYS, "images", at)
+    check_categories(content["categories"], at)
+    check_images(content["images"], at)
     names = class_names(dataset, where, scope, content)
     check_names(names, [category["name"] for category in content["categories"]], annotation, where)
     files = [image["file_name"] for image in content["images"]]
@@ -155,7 +163,9 @@ def check_names(names: Sequence[str], found: list[str], annotation: Path, where:
         )
 
 
-def check_folder(dataset: Mapping, where: str, kind: str, scope: str | None) -> Classes:
+def check_folder(
+    dataset: Mapping, where: str, phases: set[str], kind: str, scope: str | None
+) -> Classes:
     """Checks folder, annotation list, images and number of classes of a CustomDataset."""
     root, prefix = dataset.get("data_root") or "", dataset.get("data_prefix") or ""
     ann_file, split = dataset.get("ann_file") or "", dataset.get("split") or ""
@@ -178,18 +188,13 @@ def check_folder(dataset: Mapping, where: str, kind: str, scope: str | None) -> 
         labels = listed_labels(lines, join(root, ann_file), where) if labelled else []
         return Classes(class_names(dataset, where, scope), max(labels, default=-1) + 1)
     if labelled:
-        return Classes(_check_subfolders(dataset, folder, where))
+        return Classes(_check_subfolders(dataset, folder, where, "train" in phases))
     return Classes(None)
 
 
-def _check_subfolders(dataset: Mapping, folder: Path, where: str) -> list[str]:
-    found = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+def _check_subfolders(dataset: Mapping, folder: Path, where: str, training: bool) -> list[str]:
+    found = class_folders(folder, where, training, dataset.get("extensions") or EXTENSIONS)
     classes = dataset.get("classes") or (dataset.get("metainfo") or {}).get("classes")
-    if not found:
-        raise ValueError(
-            f"{where}: {str(folder)!r} must hold one folder of images for each class, got none: "
-            "sort the images into folders, or name an ann_file"
-        )
     if classes is not None and not isinstance(classes, str) and len(classes) != len(found):
         raise ValueError(
             f"{where}.metainfo.classes must be as many as the folders in {str(folder)!r} "
@@ -228,7 +233,7 @@ def check_data(cfg: Mapping, phases: tuple[str, ...] = PHASES) -> dict[str, Clas
         FileNotFoundError: a folder, an annotation file or images that it names are not there.
         ValueError: an annotation cannot be read or does not have the config's classes.
     """
-    if int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", 0))) != 0:
+    if not is_first():
         return {}
     scope, found = cfg.get("default_scope"), {}
     for where, dataset, used_for in _different_datasets(cfg, phases):
@@ -237,7 +242,7 @@ def check_data(cfg: Mapping, phases: tuple[str, ...] = PHASES) -> dict[str, Clas
         if is_coco(kind):
             found[where] = check_coco(dataset, where, used_for, scope)
         elif name.rpartition(".")[2] in FOLDER_TYPES:
-            found[where] = check_folder(dataset, where, name.rpartition(".")[2], scope)
+            found[where] = check_folder(dataset, where, used_for, name.rpartition(".")[2], scope)
     return found
 
 

@@ -11,6 +11,8 @@ from mmengine import fileio
 from mmengine.logging import print_log
 from PIL import Image
 
+from robustnet_mm.arguments import check_choice
+from robustnet_mm.datasets.cut_files import ends_early
 from robustnet_mm.registry import TRANSFORMS
 
 # first bytes of a format -> the marker that ends a whole file of it
@@ -24,7 +26,8 @@ def seems_cut(content: bytes) -> bool:
 
     A whole file can seem cut (cameras append data after the image), so this asks for a closer look
     and is no verdict. It reads 64 bytes: some versions of OpenCV decode a truncated JPEG without a
-    word, the missing part grey, and decoding each file twice would halve the speed.
+    word, the missing part grey, and decoding each file twice would halve the speed. A cut file that
+    was closed with a marker is `cut_files.ends_early`'s to find.
     """
     tail = content[-TAIL:]
     return any(content.startswith(k) and end not in tail for k, end in END_MARKERS.items())
@@ -66,8 +69,7 @@ class LoadImage(LoadImageFromFile):
 
     def __init__(self, on_error: str = "raise", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if on_error not in ("raise", "skip"):
-            raise ValueError(f"on_error must be one of 'raise', 'skip', got {on_error!r}")
+        check_choice("on_error", on_error, ("raise", "skip"))
         if self.ignore_empty or self.file_client_args:
             raise ValueError(
                 "ignore_empty and file_client_args are not taken by LoadImage: use "
@@ -116,6 +118,8 @@ class LoadImage(LoadImageFromFile):
             reason = str(error)
         if image is None or seems_cut(content):
             reason = why_broken(content) or reason
+        if image is not None and not reason and ends_early(content, image):
+            reason = "its data end before the picture does"
         if image is None or reason:
             skip = f", or train without it by {self.skipped_by}" if self.skipped_by else ""
             raise ValueError(

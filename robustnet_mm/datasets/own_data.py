@@ -1,12 +1,12 @@
 """The classes of your own data, read from the data: for configs that anybody's data fill in."""
 
 import colorsys
-import os
 from pathlib import Path
 
 from robustnet_mm.arguments import check_choice
-from robustnet_mm.datasets.annotations import check_keys
+from robustnet_mm.datasets.annotations import check_categories
 from robustnet_mm.datasets.checks import load_coco
+from robustnet_mm.datasets.class_folders import class_folders
 
 NEXT_STEP = "set DATA_ROOT to your data's folder (docs/own-data.md)"
 
@@ -29,11 +29,9 @@ def coco_classes(*files: str | Path) -> tuple[str, ...]:
     for file in map(Path, files):
         if not file.is_file():
             raise FileNotFoundError(f"annotation file {str(file)!r} is not there: {NEXT_STEP}")
-        categories = load_coco(file, "own data")["categories"]
-        check_keys(categories, ("id", "name"), "categories", str(file))
+        categories = load_coco(file, "own data")["categories"] or []
+        check_categories(categories, str(file))
         found[file] = names = [category["name"] for category in categories]
-        if not all(isinstance(name, str) for name in names):
-            raise ValueError(f"categories of {str(file)!r} must have words for names, got {names}")
         twice = sorted({name for name in names if names.count(name) > 1})
         if not names or twice:
             raise ValueError(
@@ -59,16 +57,15 @@ def folder_classes(*folders: str | Path) -> tuple[str, ...]:
 
     Raises:
         FileNotFoundError: A folder is not there.
-        ValueError: A folder holds no folders, or others than the first.
+        ValueError: A folder holds no folders, or others than the first; or what `class_folders`
+            refuses: folders that are no classes, or without images.
     """
     found = {}
     for folder in map(Path, folders):
         if not folder.is_dir():
             raise FileNotFoundError(f"image folder {str(folder)!r} is not there: {NEXT_STEP}")
-        found[folder] = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+        found[folder] = class_folders(folder, "own data", training=not found)
     first, *others = found
-    if not found[first]:
-        raise ValueError(f"{str(first)!r} must hold one folder of images for each class, got none")
     for folder in others:
         if found[folder] != found[first]:
             different = sorted(set(found[folder]) ^ set(found[first]))
