@@ -10,7 +10,6 @@ first one ended. The last line is `bbox_mAP=... segm_mAP=... seconds=...`.
 import argparse
 import json
 import os
-import pickle
 import re
 import shutil
 import socket
@@ -168,11 +167,11 @@ def train_detector(name: str, args: argparse.Namespace, start: str) -> dict[str,
     options = [evaluator, evaluator.replace("val", "test", 1)]
     checkpoint = train(name, DETECTOR, args, [*options, start])
     folder = args.work_dir / name
-    scores = folder / "scores.json"
-    if not scores.is_file():
+    scores, predictions = folder / "scores.json", folder / "predictions"
+    if not (scores.is_file() and predictions.with_suffix(".segm.json").is_file()):
         command = [sys.executable, ROOT / "tools/test.py", DETECTOR, checkpoint]
-        command += ["--work-dir", folder / "test", "--out", folder / "predictions.pkl"]
-        command += ["--cfg-options", *data_options(args), *options, start]
+        command += ["--work-dir", folder / "test", "--cfg-options", *data_options(args)]
+        command += [*options, start, f"test_evaluator.outfile_prefix={predictions}"]
         shutil.rmtree(folder / "test", ignore_errors=True)
         run_tool(f"{name}, test", command, args.work_dir / f"{name}.log")
         (written,) = (folder / "test").glob("*/*.json")
@@ -180,16 +179,20 @@ def train_detector(name: str, args: argparse.Namespace, start: str) -> dict[str,
     return {kind: json.loads(scores.read_text())[f"coco/{kind}_mAP"] for kind in ("bbox", "segm")}
 
 
-def draw_digits(image, digits: list[tuple]) -> None:
-    """Paints (label, mask (H, W), box (x1, y1, x2, y2), text) onto `image` (H, W, 3) BGR."""
+def draw_digits(image, entries: list[dict]) -> None:
+    """Paints annotations or results in COCO's format onto `image` (H, W, 3) BGR."""
     import cv2
     import numpy as np
+    from pycocotools import mask as coco_mask
 
-    for label, mask, box, text in digits:
+    for one in entries:
+        label, mask = one["category_id"] - 1, coco_mask.decode(one["segmentation"])
+        text = f"{label} {one['score']:.2f}" if "score" in one else str(label)
         hue = np.uint8([[[label * 18, 255, 255]]])
         colour = cv2.cvtColor(hue, cv2.COLOR_HSV2BGR)[0, 0].astype(float)
         image[mask > 0] = image[mask > 0] * 0.4 + colour * 0.6
-        x1, y1, x2, y2 = (round(float(value)) for value in box)
+        x, y, width, height = one["bbox"]
+        x1, y1, x2, y2 = (round(value) for value in (x, y, x + width, y + height))
         cv2.rectangle(image, (x1, y1), (x2, y2), colour.tolist(), 1)
         place = (x1, y1 - 3 if y1 > 12 else y2 + 11)
         for shade, thickness in ((0, 3), (255, 1)):
@@ -201,26 +204,16 @@ def draw_scenes(args: argparse.Namespace, count: int = 8) -> Path:
     """Held-out scenes, each with its ground truth left and the predictions right."""
     import cv2
     import numpy as np
-    from pycocotools import mask as coco_mask
 
     truth = json.loads((args.data / "annotations/instances_val.json").read_text())
-    results = pickle.loads((args.work_dir / "detector/predictions.pkl").read_bytes())
-    found = {Path(result["img_path"]).name: result["pred_instances"] for result in results}
+    found = json.loads((args.work_dir / "detector/predictions.segm.json").read_text())
+    sure = [one for one in found if one["score"] > 0.5]
     pairs = []
     for image in truth["images"][:count]:
         left = cv2.imread(str(args.data / "scenes/val" / image["file_name"]))
-        right, digits = left.copy(), []
-        for one in (a for a in truth["annotations"] if a["image_id"] == image["id"]):
-            x, y, w, h = one["bbox"]
-            label, mask = one["category_id"] - 1, coco_mask.decode(one["segmentation"])
-            digits.append((label, mask, (x, y, x + w, y + h), str(label)))
-        draw_digits(left, digits)
-        guess, digits = found[image["file_name"]], []
-        for index in (guess["scores"] > 0.5).nonzero().flatten().tolist():
-            label, score = int(guess["labels"][index]), float(guess["scores"][index])
-            mask, box = coco_mask.decode(guess["masks"][index]), guess["bboxes"][index]
-            digits.append((label, mask, box, f"{label} {score:.2f}"))
-        draw_digits(right, digits)
+        right = left.copy()
+        for picture, entries in ((left, truth["annotations"]), (right, sure)):
+            draw_digits(picture, [one for one in entries if one["image_id"] == image["id"]])
         pair = np.hstack([left, np.full((len(left), 2, 3), 255, np.uint8), right])
         pairs.append(cv2.copyMakeBorder(pair, 4, 4, 6, 6, cv2.BORDER_CONSTANT, value=(60, 60, 60)))
     pairs += [np.zeros_like(pairs[0])] * (-len(pairs) % 2)

@@ -5,20 +5,25 @@ tools/dist_test.sh CONFIG CHECKPOINT GPUS [the same flags]
 """
 
 import argparse
+import os
+from pathlib import Path
+from tempfile import TemporaryFile
 
 from mmengine.config import Config, ConfigDict
-from mmengine.fileio import get_local_path
 from mmengine.model import is_model_wrapper
 from mmengine.registry import METRICS
 from mmengine.runner import Runner
 
 from robustnet_mm.checkpoint import load_into
+from robustnet_mm.engine.class_checks import check_trained_classes
 from robustnet_mm.engine.launch import (
     add_common_arguments,
     build_runner,
+    common_arguments,
     ending_on_interrupt,
     finish,
     read_config,
+    telling_who_is_lost,
 )
 from robustnet_mm.weight_files import find_state_dict, read_checkpoint
 
@@ -34,6 +39,24 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--tta", action="store_true", help="test-time augmentation: flips")
     add_common_arguments(parser)
     return parser.parse_args()
+
+
+def check_out(out: str):
+    """Found before the test and not after it: a name of another kind, a place to which one cannot.
+
+    Raises:
+        ValueError: Names the path, and what to do.
+    """
+    if not out.endswith((".pkl", ".pickle")):
+        raise ValueError(f"--out must name a .pkl or .pickle file, got {out}")
+    try:
+        if Path(out).is_dir():
+            raise IsADirectoryError("it is a folder")
+        Path(out).parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=Path(out).parent):
+            pass
+    except OSError as error:
+        raise ValueError(f"--out {out} cannot be written ({error}): name another file") from error
 
 
 def draw_predictions(cfg: Config, args: argparse.Namespace):
@@ -81,24 +104,29 @@ def load_all(runner: Runner, checkpoint: dict, path: str):
 
 def main():
     args = parse_args()
-    if args.out and not args.out.endswith((".pkl", ".pickle")):
-        raise ValueError(f"--out must name a .pkl or .pickle file, got {args.out}")
-    with get_local_path(args.checkpoint) as local:
-        checkpoint = read_checkpoint(local)
-    cfg = read_config(args)
+    if args.out:
+        check_out(args.out)
+    checkpoint = read_checkpoint(args.checkpoint)
+    cfg = read_config(**common_arguments(args))
     cfg.load_from, cfg.resume = None, False
     if args.show or args.show_dir:
         draw_predictions(cfg, args)
     if args.tta:
         add_tta(cfg)
-    with ending_on_interrupt(lambda: "the test has no result, start it again"):
+    interrupt = ending_on_interrupt(lambda: "the test has no result, start it again")
+    with interrupt, telling_who_is_lost(cfg):
         runner = build_runner(cfg, ("test",))
         load_all(runner, checkpoint, args.checkpoint)
+        meta = getattr(runner.test_loop.dataloader.dataset, "metainfo", {})
+        check_trained_classes(checkpoint, meta.get("classes"), args.checkpoint)
         if args.out:
+            part = f"{args.out}.part.pkl"  # whole or not at all
             dump = "mmdet.DumpDetResults" if cfg.default_scope == "mmdet" else "DumpResults"
-            metric = METRICS.build(dict(type=dump, out_file_path=args.out))
+            metric = METRICS.build(dict(type=dump, out_file_path=part))
             runner.test_evaluator.metrics.append(metric)
         runner.test()
+        if args.out and runner.rank == 0:
+            os.replace(part, args.out)
     finish()
 
 

@@ -8,11 +8,14 @@ import argparse
 
 from robustnet_mm.engine.launch import (
     add_common_arguments,
+    alone_in,
     build_runner,
+    common_arguments,
     ending_on_interrupt,
     finish,
     how_to_resume,
     read_config,
+    telling_who_is_lost,
 )
 
 
@@ -38,7 +41,7 @@ def parse_args() -> argparse.Namespace:
 
 def main():
     args = parse_args()
-    cfg = read_config(args)
+    cfg = read_config(**common_arguments(args))
     if args.amp:
         cfg.optim_wrapper.type = "AmpOptimWrapper"
         cfg.optim_wrapper.setdefault("loss_scale", "dynamic")
@@ -49,7 +52,8 @@ def main():
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == "auto" else args.resume
-    with ending_on_interrupt(lambda: how_to_resume(cfg.work_dir)):
+    interrupt = ending_on_interrupt(lambda: how_to_resume(cfg.work_dir))
+    with alone_in(cfg.work_dir), interrupt, telling_who_is_lost(cfg):
         build_runner(cfg, ("train", "val")).train()
     finish()
 

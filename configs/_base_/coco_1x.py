@@ -16,5 +16,5 @@ optim_wrapper = dict(
 )
 default_hooks = dict(
     images=dict(type="robustnet_mm.CheckedImagesHook", on_error="raise"),
-    checkpoint=dict(backend_args=dict(backend="whole"), max_keep_ckpts=3),
+    checkpoint=dict(type="robustnet_mm.WholeCheckpointHook", max_keep_ckpts=3),
 )

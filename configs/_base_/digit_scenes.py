@@ -74,5 +74,5 @@ randomness = dict(seed=0)
 default_hooks = dict(
     images=dict(type="robustnet_mm.CheckedImagesHook", on_error="raise"),
     logger=dict(interval=10),
-    checkpoint=dict(backend_args=dict(backend="whole"), max_keep_ckpts=1),
+    checkpoint=dict(type="robustnet_mm.WholeCheckpointHook", max_keep_ckpts=1),
 )

@@ -49,6 +49,6 @@ auto_scale_lr = dict(enable=False, base_batch_size=1440)  # 180 on each of 8 GPU
 default_hooks = dict(
     images=dict(type="robustnet_mm.CheckedImagesHook", on_error="raise"),
     checkpoint=dict(
-        backend_args=dict(backend="whole"), max_keep_ckpts=3, save_best="accuracy/top1"
+        type="robustnet_mm.WholeCheckpointHook", max_keep_ckpts=3, save_best="accuracy/top1"
     ),
 )

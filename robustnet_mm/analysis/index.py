@@ -9,7 +9,7 @@ from urllib.parse import quote
 import numpy as np
 from mmengine.visualization import Visualizer
 
-from robustnet_mm.engine.hooks import WholeFileBackend
+from robustnet_mm.files import WholeFileBackend
 
 from .extras import need
 

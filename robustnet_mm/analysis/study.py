@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mmengine.fileio import load
 from scipy.stats import t as student
 
 from robustnet_mm.analysis.precision import precision, precision_of_draws, united
 from robustnet_mm.engine.checks import strange_arguments
+from robustnet_mm.weight_files import read_results
 
 SCORES = {"_cnn": "cnn_score", "_vit": "vit_score"}  # suffix of a metric -> what it reads
 
@@ -112,7 +112,7 @@ def join(folders: list[Path], metrics: list[str], metric: str) -> float:
     log-probabilities, which differ by a constant per image). Of detectors, the detections are
     `united`.
     """
-    predictions = [load(folder / "predictions.pkl") for folder in folders]
+    predictions = [read_results(folder / "predictions.pkl") for folder in folders]
     if "pred_score" not in predictions[0][0]:
         return precision(folders[0], united(predictions), metric)
     fields = [
@@ -162,7 +162,7 @@ def score_of_draws(
     Raises:
         ValueError: Heads or weights for detectors, which have none.
     """
-    kept = {folder: load(folder / "predictions.pkl") for folder in dict.fromkeys(folders)}
+    kept = {folder: read_results(folder / "predictions.pkl") for folder in dict.fromkeys(folders)}
     predictions = [kept[folder] for folder in folders]
     if "pred_score" in predictions[0][0]:
         right = 100 * right_images(predictions, heads, weights).double().numpy()
@@ -229,7 +229,7 @@ def heads_of(folder: Path) -> dict[str, float] | None:
     `sum_25`, `sum_75`: a sum with that share of the CNN's logits. None for what is no classifier
     of two heads.
     """
-    samples = load(folder / "predictions.pkl")
+    samples = read_results(folder / "predictions.pkl")
     if "cnn_score" not in samples[0]:
         return None
     labels = _labels(samples)

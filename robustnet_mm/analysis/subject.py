@@ -1,6 +1,5 @@
 """A config and a checkpoint as a model to look into, and images as that model sees them."""
 
-from argparse import Namespace
 from collections.abc import Iterable, Iterator
 from math import ceil
 from pathlib import Path
@@ -69,8 +68,7 @@ class Subject:
     """
 
     def __init__(self, config: str, checkpoint: str, cfg_options: dict | None = None):
-        options = dict(cfg_options=cfg_options, work_dir=None, launcher="none", local_rank=0)
-        self.cfg = read_config(Namespace(config=config, **options))
+        self.cfg = read_config(config, cfg_options)
         check_normalization(self.cfg)
         init_default_scope(self.cfg.default_scope)
         content = read_checkpoint(checkpoint)

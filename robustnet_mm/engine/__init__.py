@@ -1,12 +1,9 @@
 """What the runners need beside the models: optimiser constructor, hooks, metric, file backend."""
 
-from .hooks import (
-    CheckedImagesHook,
-    EpochSeedHook,
-    NaNGuardHook,
-    ValidateResumedHook,
-    WholeFileBackend,
-)
+from robustnet_mm.files import WholeFileBackend
+
+from .checkpoints import WholeCheckpointHook
+from .hooks import CheckedImagesHook, EpochSeedHook, NaNGuardHook, ValidateResumedHook
 from .metrics import TowerAccuracy
 from .monitor import WeaveMonitorHook
 from .optim import TowerLayerDecayConstructor
@@ -20,6 +17,7 @@ __all__ = [
     "TowerLayerDecayConstructor",
     "ValidateResumedHook",
     "WeaveMonitorHook",
+    "WholeCheckpointHook",
     "WholeFileBackend",
     "wrap_blocks",
 ]

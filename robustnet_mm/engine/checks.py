@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import HOOKS, METRICS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS
 
 from robustnet_mm import registry
-from robustnet_mm.arguments import arguments_of, nearest
+from robustnet_mm.arguments import strange_names
 from robustnet_mm.datasets.checks import check_data, need
 from robustnet_mm.engine.class_checks import check_classes, class_of, dicts_in
 from robustnet_mm.models.towers import IMAGENET_NORM
@@ -154,14 +154,8 @@ def strange_arguments(cfg: Mapping) -> Iterator[tuple[str, str]]:
     for key, part in dicts_in(cfg.get("model") or {}, "model"):
         looked_at = _is_ours(part) or key == "model.backbone"
         kind = class_of(part, cfg.get("default_scope")) if looked_at else None
-        taken = arguments_of(kind) if isinstance(kind, type) else None
-        for name in part if taken else ():
-            if name not in taken and name not in ("type", "_scope_"):
-                yield (
-                    f"{key}.{name}",
-                    f"{key}.{name} is no argument of {kind.__name__}, which takes "
-                    f"{', '.join(sorted(taken))}{nearest(name, taken)}",
-                )
+        if isinstance(kind, type):
+            yield from strange_names(key, part, kind)
 
 
 def check_arguments(cfg: Mapping):

@@ -1,7 +1,7 @@
 """The number of classes: the same in the data, in every head and in the preprocessor."""
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mmengine.registry import MODELS
@@ -103,3 +103,27 @@ def check_classes(cfg: Mapping, found: Mapping[str, Classes]) -> None:
                 f"labels, {few(named[first])}; got {few(names)}: write the same metainfo.classes "
                 "in both, or give both the same folders"
             )
+
+
+def check_trained_classes(checkpoint: Mapping, names: Sequence[str] | None, path: str) -> None:
+    """What is tested must have the classes of the training, in the same order.
+
+    Args:
+        checkpoint: mmengine's, whose `meta` says with which classes it was trained, if it does.
+        names: Of the data of the test; None where they are not known.
+        path: The checkpoint's, for the message.
+
+    Raises:
+        ValueError: They differ.
+    """
+    meta = checkpoint.get("meta")
+    trained = ((meta.get("dataset_meta") if isinstance(meta, Mapping) else None) or {}).get(
+        "classes"
+    )
+    if trained and names and list(trained) != list(names):
+        raise ValueError(
+            f"the classes of the test must be those with which {path} was trained, which number "
+            f"the labels, {len(trained)} ({few(trained)}); got {len(names)} ({few(names)}): name "
+            "the data of these classes, or write their names as metainfo.classes of the test's "
+            "dataset"
+        )

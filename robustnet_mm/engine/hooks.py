@@ -1,19 +1,18 @@
-"""Hooks that keep a training exact and its checkpoints good."""
+"""Hooks that keep a training exact, and stop it where it goes wrong."""
 
-import os
 import random
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
 from mmcv.transforms import LoadImageFromFile
 from mmengine.dataset import worker_init_fn
 from mmengine.dist import broadcast, get_rank
-from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import Hook
 
+from robustnet_mm.arguments import check_whole
 from robustnet_mm.datasets.loading import LoadImage
+from robustnet_mm.engine.checkpoints import last_checkpoint
 from robustnet_mm.registry import HOOKS
 
 
@@ -73,6 +72,7 @@ class NaNGuardHook(Hook):
     priority = "VERY_HIGH"
 
     def __init__(self, interval: int = 10):
+        check_whole("interval", interval, 1)
         self.interval = interval
         self._first_bad = None  # iteration number as a tensor where the loss lies, -1 if none
 
@@ -99,8 +99,7 @@ class NaNGuardHook(Hook):
             self._stop(runner, f"the loss is not finite at iteration {iteration}")
 
     def _stop(self, runner, what: str):
-        pointer = Path(runner.work_dir) / "last_checkpoint"
-        last = pointer.read_text().strip() if pointer.is_file() else "none was written yet"
+        last = last_checkpoint(runner.work_dir) or "none was written yet"
         raise ValueError(
             f"{what} (epoch {runner.epoch + 1}): training stops; last good checkpoint: {last}. "
             "Lower the learning rate, lengthen the warm-up, clip gradients, or look at the data"
@@ -155,28 +154,3 @@ def _check_images(dataset, on_error: str, setting: str | None = None):
             names = ("to_float32", "color_type", "imdecode_backend", "backend_args")
             steps[index] = LoadImage(on_error, **{name: getattr(step, name) for name in names})
             steps[index].skipped_by = setting
-
-
-class WholeFileBackend(LocalBackend):
-    """Local files that are written whole or not at all: `backend_args=dict(backend='whole')`."""
-
-    def put(self, obj: bytes | memoryview, filepath: str | Path):
-        """Write beside the target, flush to disk, then rename."""
-        target = Path(filepath)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f".{target.name}.{os.getpid()}.part")
-        try:
-            with open(part, "wb") as file:
-                file.write(obj)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, target)
-        finally:
-            part.unlink(missing_ok=True)
-
-    def put_text(self, obj: str, filepath: str | Path, encoding: str = "utf-8"):
-        """Text likewise: mmengine's `dump` writes JSON and YAML by this."""
-        self.put(obj.encode(encoding), filepath)
-
-
-register_backend("whole", WholeFileBackend, force=True)

@@ -2,22 +2,36 @@
 
 import logging
 import os
+import re
+import socket
 import sys
+import traceback
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import torch
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.registry import MODELS, RUNNERS
+from mmengine.runner import FlexibleRunner, Runner
 
+from robustnet_mm.arguments import arguments_of, nearest
+from robustnet_mm.downloads import forget_fetched
+from robustnet_mm.engine.checkpoints import last_checkpoint
 from robustnet_mm.engine.checks import check_config
+from robustnet_mm.engine.start import check_fit, read_start
+from robustnet_mm.files import locked, sweep
 from robustnet_mm.ops.place import provide
-from robustnet_mm.weight_files import find_state_dict, read_checkpoint, some
+from robustnet_mm.processes import is_first
+from robustnet_mm.weight_files import let_hosts_read_safely
+
+PATIENCE = 1800  # seconds for which processes of a run wait for each other, unless a config says
+_LOST = re.compile("tim(ed|e) ?out|closed by peer|connection reset|broken pipe", re.IGNORECASE)
+# what tools and hosts read of a config beside the arguments of a Runner
+_RUNNERS_OWN = ("auto_scale_lr", "runner_type", "tta_model", "tta_pipeline")
 
 
 def add_common_arguments(parser: ArgumentParser):
@@ -30,26 +44,63 @@ def add_common_arguments(parser: ArgumentParser):
         metavar="KEY=VALUE",
         help="override settings of the config, e.g. model.backbone.direction=none",
     )
+    parser.add_argument(
+        "--allow-new-keys",
+        action="store_true",
+        help="let --cfg-options set a key that neither the config nor the Runner has",
+    )
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0)
 
 
-def read_config(args: Namespace) -> Config:
-    """The config with the command line's changes, and a `work_dir`; mmcv's operators stand ready.
+def common_arguments(args: Namespace) -> dict:
+    """What `add_common_arguments` took from the command line, for `read_config`."""
+    names = ("config", "work_dir", "cfg_options", "allow_new_keys", "launcher", "local_rank")
+    return {name: getattr(args, name) for name in names}
+
+
+def read_config(
+    config: str | Path,
+    cfg_options: Mapping | None = None,
+    work_dir: str | None = None,
+    launcher: str = "none",
+    local_rank: int = 0,
+    allow_new_keys: bool = False,
+) -> Config:
+    """The config with the command line's changes, and a `work_dir`.
+
+    mmcv's operators stand ready, and whatever checkpoint a host reads is read without running code.
 
     Raises:
         FileNotFoundError: No such config.
+        ValueError: `cfg_options` set a key that nobody reads, and `allow_new_keys` is False.
     """
-    if not Path(args.config).is_file():
-        raise FileNotFoundError(f"config {args.config} does not exist: name a file under configs/")
+    if not Path(config).is_file():
+        raise FileNotFoundError(f"config {config} does not exist: name a file under configs/")
     provide()  # before a host is imported
-    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
-    cfg.launcher = args.launcher
-    cfg.work_dir = args.work_dir or cfg.get("work_dir") or f"work_dirs/{Path(args.config).stem}"
+    let_hosts_read_safely()
+    os.environ.setdefault("LOCAL_RANK", str(local_rank))
+    cfg = Config.fromfile(config)
+    if cfg_options and not allow_new_keys:
+        _check_keys(cfg, cfg_options)
+    cfg.merge_from_dict(cfg_options or {})
+    cfg.launcher = launcher
+    cfg.work_dir = work_dir or cfg.get("work_dir") or f"work_dirs/{Path(config).stem}"
     return cfg
+
+
+def _check_keys(cfg: Config, options: Mapping):
+    """A misspelt key would be set, and read by nobody."""
+    known = {*cfg, *_RUNNERS_OWN}
+    for runner in (Runner, FlexibleRunner):
+        known.update(arguments_of(runner))
+    for key in options:
+        name = key.partition(".")[0]
+        if name not in known:
+            raise ValueError(
+                f"--cfg-options sets {key}, and neither the config nor the Runner has "
+                f"{name!r}{nearest(name, known)} A key that is meant to be new: --allow-new-keys"
+            )
 
 
 def build_runner(cfg: Config, splits: tuple[str, ...]) -> Runner:
@@ -63,69 +114,90 @@ def build_runner(cfg: Config, splits: tuple[str, ...]) -> Runner:
         ValueError, FileNotFoundError: As the checks say.
     """
     check_config(cfg, splits)
-    start = _read_start(cfg)
+    start = read_start(cfg)
+    dist_cfg = cfg.setdefault("env_cfg", {}).setdefault("dist_cfg", dict(backend="nccl"))
+    dist_cfg.setdefault("timeout", PATIENCE)
     if cfg.launcher == "pytorch" and not torch.cuda.is_available():
         _distribute_on_cpu(cfg)
     runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
-    if start is not None and isinstance(runner.model, torch.nn.Module):  # FlexibleRunner: not yet
-        _check_fit(runner.model, start, bool(cfg.get("resume")))
+    if start is not None:
+        _check_start(runner, start, bool(cfg.get("resume")))
+    if cfg.launcher != "none":
+        print_log(
+            f"processes wait for each other for {dist_cfg.timeout} s at most "
+            "(env_cfg.dist_cfg.timeout)",
+            "current",
+        )
     return runner
 
 
-def _read_start(cfg: Config) -> dict | None:
-    """A broken or missing checkpoint is found before the model and the data are built."""
-    start = cfg.get("load_from")
-    if cfg.get("resume") and start is None:
-        start = find_latest_checkpoint(cfg.work_dir)
-        if start is None:
-            print_log(f"nothing to resume in {cfg.work_dir}: training starts anew", "current")
-    if start is None or "://" in str(start):
-        return None
-    return read_checkpoint(start)
-
-
-def _check_fit(model: torch.nn.Module, checkpoint: dict, resume: bool = False):
-    """`load_from` takes what fits: refuse a file that hardly does, from another architecture.
-
-    What is resumed must fit to the last key: fresh parts in the middle of a schedule would learn
-    at the rate, and with the optimiser's state, of trained ones.
-    """
-    model = model.module if is_model_wrapper(model) else model
-    found, own = find_state_dict(checkpoint), model.state_dict()
-    backbone = [key for key in own if key.startswith("backbone.")]
-    fit = [key for key in backbone if key in found and found[key].shape == own[key].shape]
-    if 2 * len(fit) < len(backbone):
-        raise ValueError(
-            f"load_from or resume names a checkpoint of another architecture: {len(fit)} of the "
-            f"{len(backbone)} tensors of the backbone are in it (it holds {some(found, 3)}): check "
-            "model.backbone, or load published networks by init_cfg=dict(type="
-            "'robustnet_mm.PretrainedTower', ...) of each tower"
-        )
-    bad = [k for k, v in found.items() if v.is_floating_point() and not v.isfinite().all()]
-    if bad:
-        raise ValueError(
-            f"load_from or resume names a checkpoint with weights that are not finite ({some(bad)})"
-            ": the training that wrote it had diverged, name an earlier one"
-        )
-    other = [
-        f"{key} {tuple(found[key].shape) if key in found else 'missing'}, here {tuple(value.shape)}"
-        for key, value in own.items()
-        if key not in found or found[key].shape != value.shape
-    ]
-    if resume and other:
-        raise ValueError(
-            f"a training is resumed with the model of its checkpoint, but {len(other)} tensors are "
-            f"others: {some(other, 3)}. Put num_classes and the rest of the model back, or start a "
-            "new training from these weights: load_from=FILE, no --resume, another --work-dir"
-        )
+def _check_start(runner: Runner, start: dict, resume: bool):
+    """FlexibleRunner makes its model late: there another one is made for the check, once."""
+    if isinstance(runner.model, torch.nn.Module):
+        check_fit(runner.model, start, resume)
+    elif is_first():
+        check_fit(MODELS.build(runner.model), start, resume)
 
 
 def how_to_resume(work_dir: str) -> str:
     """What to do with a training that was stopped."""
-    newest = Path(work_dir) / "last_checkpoint"
-    if not newest.is_file():
+    newest = last_checkpoint(work_dir)
+    if newest is None:
         return f"there is no checkpoint in {work_dir} yet, start the training again"
-    return f"the same command with --resume goes on from {newest.read_text().strip()}"
+    return f"the same command with --resume goes on from {newest}"
+
+
+@contextmanager
+def alone_in(work_dir: str) -> Iterator[None]:
+    """One training at a time in a work directory; what killed ones were writing is removed.
+
+    Raises:
+        ValueError: Another one runs there, or the folder cannot be written.
+    """
+    if not is_first():
+        yield
+        return
+    lock = Path(work_dir, ".training.lock")
+    with ExitStack() as stack:
+        try:
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(locked(lock, wait=False))
+        except BlockingIOError as error:
+            raise ValueError(
+                f"another training runs in work_dir {work_dir} ({lock.read_text().strip()}): wait "
+                "for its end, or name another folder by --work-dir"
+            ) from error
+        except OSError as error:
+            raise ValueError(
+                f"work_dir {work_dir} cannot be written ({error}): name another by --work-dir"
+            ) from error
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        sweep(lock.parent)
+        yield
+
+
+@contextmanager
+def telling_who_is_lost(cfg: Config) -> Iterator[None]:
+    """Says what a failed wait means: another process of the run hangs, or has ended.
+
+    It ends this process at once: torch's threads may wait for the lost one for ever.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if cfg.launcher == "none" or not _LOST.search(str(error)):
+            raise
+        traceback.print_exc()
+        rank, limit = os.environ.get("RANK", "?"), cfg.env_cfg.dist_cfg.timeout
+        sys.stderr.write(
+            f"\nprocess {rank} waited for another process of this run, which hangs or has ended: "
+            "its own output says why. If it was only slow, allow more than "
+            f"env_cfg.dist_cfg.timeout={limit} seconds; then go on by --resume\n"
+        )
+        sys.stderr.flush()
+        os._exit(1)
 
 
 @contextmanager
@@ -134,10 +206,11 @@ def ending_on_interrupt(next_step: Callable[[], str]) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        if int(os.environ.get("RANK", 0)) == 0:
+        if is_first():
             sys.stderr.write(f"\ninterrupted: {next_step()}\n")
         if torch.distributed.is_initialized():  # the others may wait for this process
             sys.stderr.flush()
+            forget_fetched()
             os._exit(130)
         sys.exit(130)
 
@@ -150,6 +223,7 @@ def finish():
     if torch.distributed.is_initialized() and torch.distributed.get_backend() == "gloo":
         torch.distributed.barrier()
         logging.shutdown()
+        forget_fetched()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
@@ -158,7 +232,8 @@ def finish():
 def _distribute_on_cpu(cfg: Config):
     """Gloo instead of NCCL, and no GPU for what wraps the model."""
     if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group("gloo")
+        limit = timedelta(seconds=cfg.env_cfg.dist_cfg.timeout)
+        torch.distributed.init_process_group("gloo", timeout=limit)
     if cfg.get("strategy", {}).get("type") == "FSDPStrategy":
         cfg.strategy.model_wrapper.device_id = torch.device("cpu")
         if cfg.strategy.get("state_dict_cfg") == "full":

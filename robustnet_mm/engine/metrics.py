@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from mmengine.evaluator import BaseMetric
 
+from robustnet_mm.arguments import check_choice, check_text, check_wholes
 from robustnet_mm.registry import METRICS
 
 
@@ -21,8 +22,12 @@ class TowerAccuracy(BaseMetric):
     default_prefix = "accuracy"
 
     def __init__(self, topk: Sequence[int] = (1, 5), collect_device="cpu", prefix=None):
+        check_choice("collect_device", collect_device, ("cpu", "gpu"))
+        check_text("prefix", prefix, "accuracy")
         super().__init__(collect_device, prefix)
-        self.topk = tuple(topk)
+        self.topk = check_wholes("topk", topk, 1)
+        if not self.topk:
+            raise ValueError("topk must hold a number, such as (1, 5), got none")
 
     def process(self, data_batch, data_samples: Sequence[dict]):
         """Keep each sample's hits: scores are (num_classes,), the label is (1,)."""

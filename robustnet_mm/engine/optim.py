@@ -5,7 +5,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.optim import DefaultOptimWrapperConstructor
 from torch import nn
 
-from robustnet_mm.arguments import nearest
+from robustnet_mm.arguments import check_dict, check_number, nearest
 from robustnet_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 _TABLES = (
@@ -17,6 +17,22 @@ _TABLES = (
     "relative_position_bias_table",
 )
 _PARTS = ("cnn", "vit", "fius", "gates", "others")
+
+
+def _check_part(part: str, settings: dict) -> None:
+    if part not in _PARTS:
+        hint = nearest(part, _PARTS)
+        raise ValueError(f"paramwise_cfg takes {', '.join(_PARTS)}, got {part!r}{hint}")
+    check_dict(f"paramwise_cfg.{part}", settings, "dict(lr_mult=0.5)")
+    allowed = ("decay_rate", "lr_mult") if part in ("cnn", "vit") else ("lr_mult",)
+    for name, value in settings.items():
+        if name not in allowed:
+            hint = nearest(name, allowed)
+            raise ValueError(f"{part} takes {', '.join(allowed)}, got {name}={value!r}{hint}")
+        check_number(f"{name} of {part}", value)
+    if not 0 < settings.get("decay_rate", 1.0) <= 1:
+        rate = settings["decay_rate"]
+        raise ValueError(f"decay_rate of {part} must be in (0, 1], got {rate}")
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -37,19 +53,16 @@ class TowerLayerDecayConstructor(DefaultOptimWrapperConstructor):
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None):
+        example = "dict(type='AdamW', lr=0.001)"
+        check_dict("optim_wrapper_cfg", optim_wrapper_cfg, f"dict(optimizer={example})")
+        check_dict("optim_wrapper_cfg.optimizer", optim_wrapper_cfg.get("optimizer"), example)
+        check_number("optim_wrapper_cfg.optimizer.lr", optim_wrapper_cfg["optimizer"].get("lr"))
+        paramwise_cfg = {} if paramwise_cfg is None else paramwise_cfg
+        check_dict("paramwise_cfg", paramwise_cfg, "dict(vit=dict(decay_rate=0.65))")
+        for part, settings in paramwise_cfg.items():
+            _check_part(part, settings)
         # never empty: mmengine asks for no groups then
-        super().__init__(optim_wrapper_cfg, {part: {} for part in _PARTS} | (paramwise_cfg or {}))
-        for part, settings in self.paramwise_cfg.items():
-            if part not in _PARTS:
-                hint = nearest(part, _PARTS)
-                raise ValueError(f"paramwise_cfg takes {', '.join(_PARTS)}, got {part!r}{hint}")
-            allowed = ("decay_rate", "lr_mult") if part in ("cnn", "vit") else ("lr_mult",)
-            for name, value in settings.items():
-                if name not in allowed or value < 0:
-                    raise ValueError(f"{part} takes {', '.join(allowed)} >= 0, got {name}={value}")
-            if not 0 < settings.get("decay_rate", 1.0) <= 1:
-                rate = settings["decay_rate"]
-                raise ValueError(f"decay_rate of {part} must be in (0, 1], got {rate}")
+        super().__init__(optim_wrapper_cfg, {part: {} for part in _PARTS} | dict(paramwise_cfg))
 
     def add_params(self, params: list, module: nn.Module, **kwargs):
         """Fill `params` with groups of equal learning rate and weight decay."""

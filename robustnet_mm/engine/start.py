@@ -1,0 +1,110 @@
+"""What a training starts from: the checkpoint is found, read safely and held against the model."""
+
+import logging
+
+import torch
+from mmengine.config import Config
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from torch import nn
+
+from robustnet_mm.checkpoint import HALF, in_half_precision
+from robustnet_mm.engine.checkpoints import find_newest
+from robustnet_mm.weight_files import find_state_dict, read_checkpoint, some
+
+_OF_A_TRAINING = ("meta", "state_dict", "optimizer", "message_hub")  # what mmengine's resume reads
+
+
+def read_start(cfg: Config) -> dict | None:
+    """The content of `load_from`, or of the checkpoint to be resumed, which becomes `load_from`.
+
+    A broken or missing file is so found before the model and the data are built.
+
+    Raises:
+        FileNotFoundError, ValueError, ConnectionError: As `read_checkpoint` says, or what is to be
+            resumed is not of a training.
+    """
+    start, resume = cfg.get("load_from"), bool(cfg.get("resume"))
+    if resume and start is None:
+        newest = find_newest(cfg.work_dir)
+        if newest is None:
+            print_log(f"nothing to resume in {cfg.work_dir}: training starts anew", "current")
+            return None
+        cfg.load_from, content = str(newest[0]), newest[1]
+    elif start is None:
+        return None
+    else:
+        content = read_checkpoint(start)
+    if resume and content is not None:
+        _check_resumable(cfg, content)
+    return content
+
+
+def _check_resumable(cfg: Config, content: dict):
+    if missing := [key for key in _OF_A_TRAINING if key not in content]:
+        raise ValueError(
+            f"only the checkpoint of a training can be resumed, {cfg.load_from} lacks "
+            f"{', '.join(missing)}: start a new training from its weights by load_from="
+            f"{cfg.load_from}, without --resume"
+        )
+    loop = cfg.get("train_cfg") or {}
+    for unit, most in (("epoch", loop.get("max_epochs")), ("iter", loop.get("max_iters"))):
+        if most is not None and content["meta"].get(unit, 0) >= most:
+            key = f"train_cfg.max_{unit}s"
+            print_log(
+                f"{cfg.load_from} is of {unit} {content['meta'][unit]}, and {key} is {most}: the "
+                f"training is finished, and nothing is left to do. To train longer, set {key} and "
+                "the ends of param_scheduler",
+                "current",
+                logging.WARNING,
+            )
+
+
+def check_fit(model: nn.Module, checkpoint: dict, resume: bool = False):
+    """`load_from` takes what fits: refuse a file that hardly does, from another architecture.
+
+    What is resumed must fit to the last key: fresh parts in the middle of a schedule would learn
+    at the rate, and with the optimiser's state, of trained ones.
+
+    Raises:
+        ValueError: Of another architecture, not finite, in half precision or, when it is resumed,
+            of another model.
+    """
+    model = model.module if is_model_wrapper(model) else model
+    found, own = find_state_dict(checkpoint), model.state_dict()
+    backbone = [key for key in own if key.startswith("backbone.")]
+    fit = [key for key in backbone if key in found and found[key].shape == own[key].shape]
+    if 2 * len(fit) < len(backbone):
+        raise ValueError(
+            f"load_from or resume names a checkpoint of another architecture: {len(fit)} of the "
+            f"{len(backbone)} tensors of the backbone are in it (it holds {some(found, 3)}): check "
+            "model.backbone, or load published networks by init_cfg=dict(type="
+            "'robustnet_mm.PretrainedTower', ...) of each tower"
+        )
+    bad = [k for k, v in found.items() if v.is_floating_point() and not v.isfinite().all()]
+    if bad:
+        raise ValueError(
+            f"load_from or resume names a checkpoint with weights that are not finite ({some(bad)})"
+            ": the training that wrote it had diverged, name an earlier one"
+        )
+    half = [k for k in found if k in own and in_half_precision(found[k], own[k])]
+    if half:
+        raise ValueError(
+            f"load_from or resume names a checkpoint in half precision ({some(half)}). {HALF}"
+        )
+    other = [
+        f"{key} {_shape(found.get(key))}, here {_shape(own.get(key))}"
+        for key in dict.fromkeys([*own, *found])
+        if _shape(found.get(key)) != _shape(own.get(key))
+    ]
+    if resume and other:
+        raise ValueError(
+            f"a training is resumed with the model of its checkpoint, but {len(other)} tensors are "
+            f"others: {some(other, 3)}. Put num_classes, direction and the rest of the model back, "
+            "or start a new training from these weights: load_from=FILE, no --resume, another "
+            "--work-dir"
+        )
+
+
+def _shape(tensor: torch.Tensor | None) -> tuple | str:
+    return "missing" if tensor is None else tuple(tensor.shape)
