@@ -27,8 +27,9 @@ from robustnet_mm.checkpoint import PretrainedTower
 from robustnet_mm.datasets.loading import LoadImage
 from robustnet_mm.engine.checks import check_config
 from robustnet_mm.engine.hooks import CheckedImagesHook
-from robustnet_mm.engine.launch import build_runner
+from robustnet_mm.engine.launch import build_runner, read_config
 from robustnet_mm.models import RobustNet
+from robustnet_mm.weight_files import find_state_dict, read_checkpoint
 
 DETECTOR = "configs/digit_scenes/mask-rcnn_robustnet-nano_digit-scenes.py"
 CLASSIFIER = "configs/digit_scenes/robustnet-nano_5e_crops.py"
@@ -206,12 +207,59 @@ def net(**changes):
     return RobustNet(**{"arch": "nano", **changes})
 
 
-def file_from(model, tmp_path, prefix="", change=None):
+def file_from(model, tmp_path, prefix="", change=None, dtype=None, **training):
+    """A checkpoint, and what a training keeps beside the weights."""
     weights = {f"{prefix}{key}": value for key, value in model.state_dict().items()}
     if change:
         weights[change] = torch.full_like(weights[change], float("nan"))
-    torch.save(dict(state_dict=weights, meta={}), tmp_path / "a.pth")
+    if dtype:
+        weights = {key: value.to(dtype) for key, value in weights.items()}
+    torch.save(dict(state_dict=weights, meta={}, **training), tmp_path / "a.pth")
     return str(tmp_path / "a.pth")
+
+
+def lying(name, content):
+    """A file of this content is read as a checkpoint."""
+
+    def do(tmp_path):
+        if isinstance(content, bytes):
+            (tmp_path / name).write_bytes(content)
+        else:
+            content(tmp_path / name)
+        return find_state_dict(read_checkpoint(tmp_path / name))
+
+    return do
+
+
+class Calls:
+    """Pickled as a call of a function."""
+
+    def __init__(self, function, *args):
+        self.function, self.args = function, args
+
+    def __reduce__(self):
+        return self.function, self.args
+
+
+def saved(*made):
+    """A checkpoint with something beside its weights."""
+    return lambda path: torch.save(dict(state_dict=dict(a=torch.ones(1)), meta=[*made]), path)
+
+
+def in_itself(path):
+    content = dict(a=torch.ones(1))
+    content["state_dict"] = dict(model=content)
+    torch.save(content, path)
+
+
+def given(config="a = 1\nmodel = dict()", **arguments):
+    """A tool reads a config and its command line."""
+
+    def do(tmp_path):
+        (tmp_path / "c.py").write_text(config)
+        return read_config(tmp_path / "c.py", **arguments)
+
+    return do
 
 
 def start(module, prefix="backbone.", change=None, **source):
@@ -239,13 +287,17 @@ def tested(**changes):
     return do
 
 
-def trained(change=None, **changes):
+def trained(change=None, dtype=None, training=None, place="{path}", source=None, **changes):
     """tools/train.py goes on with that checkpoint, or starts from it."""
 
     def do(tmp_path):
         cfg = config_of_coco()
         cfg.work_dir, cfg.launcher = str(tmp_path), "none"
-        cfg.load_from = file_from(of_three_classes(), tmp_path, change=change)
+        training_ = dict(optimizer={}, message_hub={}) if training is None else training
+        model = source() if source else of_three_classes()
+        path = file_from(model, tmp_path, change=change, dtype=dtype, **training_)
+        os.environ["HOME"] = str(tmp_path)
+        cfg.load_from = place.format(path=path)
         cfg.merge_from_dict({BOXES + ".num_classes": 3, MASKS + ".num_classes": 3, **changes})
         build_runner(cfg, ())
 

@@ -16,7 +16,7 @@ from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 
-from robustnet_mm import weight_files
+from robustnet_mm import downloads
 
 torch.set_num_threads(1)
 # whose tests share what takes long to make: one process runs such a file, others go test by test
@@ -72,6 +72,7 @@ def own_data(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("own")
     for name in (*(f"{split}/{k}" for split in ("train", "val") for k in range(3)), "annotations"):
         (folder / name).mkdir(parents=True)
+        (folder / name / "1.jpg").touch()  # a class has images
     categories = [dict(id=7 * k, name=str(k)) for k in range(3)]
     content = json.dumps(dict(images=[], annotations=[], categories=categories))
     for split in ("train", "val"):
@@ -113,12 +114,12 @@ def hub(tmp_path, monkeypatch):
             pass
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}"
     monkeypatch.setenv("HF_ENDPOINT", address)  # read once, by processes that start now
-    download = weight_files.hf_hub_download
+    download = downloads.hf_hub_download
     monkeypatch.setattr(
-        weight_files, "hf_hub_download", lambda *a, **k: download(*a, **k, endpoint=address)
+        downloads, "hf_hub_download", lambda *a, **k: download(*a, **k, endpoint=address)
     )
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("LOCAL_RANK", raising=False)

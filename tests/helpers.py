@@ -7,7 +7,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.runner import Runner
 from torch import nn
+from torch.utils.data import Dataset
 
 from robustnet_mm.models import ConvTower
 
@@ -99,6 +101,61 @@ def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
+
+
+class Noise(Dataset):
+    """Samples made from the global random state, as augmentations are."""
+
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, index):
+        return torch.randn(4) + index / 6
+
+
+class LeastModel(nn.Module):
+    def __init__(self, bad_at=None):
+        super().__init__()
+        torch.manual_seed(0)
+        self.fc = nn.Linear(4, 1)
+        self.calls, self.bad_at = 0, bad_at
+
+    def train_step(self, data, optim_wrapper):
+        self.calls += 1
+        x = torch.stack(data) if isinstance(data, list) else data
+        loss = self.fc(torch.dropout(x, 0.5, True)).square().mean()
+        if self.calls == self.bad_at:
+            loss = loss * float("nan")
+        optim_wrapper.update_params(loss)
+        return dict(loss=loss)
+
+
+def least_runner(work_dir, epochs, bad_at=None, resume=False, workers=0, seed=3, **checkpoint):
+    """A training of five weights in three iterations an epoch, with this package's hooks."""
+    loader = dict(
+        batch_size=2,
+        num_workers=workers,
+        dataset=Noise(),
+        collate_fn=dict(type="default_collate"),
+        sampler=dict(type="DefaultSampler", shuffle=True),
+    )
+    return Runner(
+        LeastModel(bad_at),
+        str(work_dir),
+        train_dataloader=loader,
+        resume=resume,
+        train_cfg=dict(by_epoch=True, max_epochs=epochs),
+        randomness=dict(seed=seed),
+        optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.1, momentum=0.9)),
+        default_hooks=dict(
+            checkpoint=dict(type="robustnet_mm.WholeCheckpointHook", interval=1, **checkpoint)
+        ),
+        custom_hooks=[
+            dict(type="robustnet_mm.EpochSeedHook"),
+            dict(type="robustnet_mm.NaNGuardHook", interval=2),
+        ],
+        experiment_name=f"{work_dir.name}{epochs}{resume}",
+    )
 
 
 SMALL = dict(depth=3, embed_dim=48, num_heads=3)

@@ -4,8 +4,11 @@ Each table holds rows (what the user does, how, what is expected); a further cas
 What is expected is a pattern of the ValueError (or FileNotFoundError), `Says(pattern)`, or `WORKS`.
 """
 
+import os
+import pickle
 import re
 from concurrent.futures import ThreadPoolExecutor
+from math import nan
 
 import numpy as np
 import pytest
@@ -17,6 +20,7 @@ from bad_input import (
     MASKS,
     WIDTH,
     WORKS,
+    Calls,
     Coco,
     Own,
     Says,
@@ -24,13 +28,17 @@ from bad_input import (
     config,
     deep,
     file_from,
+    given,
     hooked,
     ids,
+    in_itself,
     interrupt,
     judge,
+    lying,
     net,
     picture,
     read,
+    saved,
     start,
     table,
     tested,
@@ -38,10 +46,25 @@ from bad_input import (
     trained,
     without_masks,
 )
+from mmengine.logging import HistoryBuffer
+from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler as OneCycle
 from mmengine.registry import MODELS
+from torch import nn
 
+from robustnet_mm.checkpoint import PretrainedTower
 from robustnet_mm.engine.checks import check_config
-from robustnet_mm.models import ConvTower, RobustNet, TimmCNNTower, TowerNeck, TwoTowerHead
+from robustnet_mm.engine.hooks import NaNGuardHook
+from robustnet_mm.engine.metrics import TowerAccuracy
+from robustnet_mm.engine.optim import TowerLayerDecayConstructor
+from robustnet_mm.models import (
+    ConvTower,
+    RobustNet,
+    SizedDataPreprocessor,
+    TimmCNNTower,
+    TowerNeck,
+    TwoTowerHead,
+    fold_batchnorm,
+)
 from robustnet_mm.models import ViTTower as ViT
 
 HEADS = "num_classes must be"  # begins the message on numbers of classes
@@ -50,6 +73,7 @@ HEADS = "num_classes must be"  # begins the message on numbers of classes
 nano_vit = dict(model_name="deit_tiny_patch16_224", model_args=dict(depth=2, embed_dim=96))
 neck = dict(in_channels=(32, 64), embed_dims=96)
 head = dict(cnn=dict(in_channels=256), vit=dict(in_channels=96))
+sgd = dict(optimizer=dict(type="SGD", lr=0.1))
 images = torch.zeros(1, 3, 32, 32)
 ARGUMENTS = [
     ("arch is a list", lambda: RobustNet(["nano"]), r"arch must be one of nano.*got \['nano'\]"),
@@ -84,6 +108,72 @@ ARGUMENTS = [
     ("init_cfg of a tower", lambda: ConvTower("nano", init_cfg="a.pth"), "init_cfg of ConvTower"),
     ("init_cfg of a head", lambda: TwoTowerHead(2, **head, init_cfg="a.pth"), "init_cfg of TwoT"),
     ("init_cfg without type", lambda: TowerNeck(**neck, init_cfg=dict(checkpoint="a")), "init_cfg"),
+    ("init_cfg is empty", lambda: ConvTower("nano", init_cfg={}), r"init_cfg of Conv.*got \{\}"),
+    ("init_cfg in a list", lambda: ConvTower("nano", init_cfg=[None]), r"init_cfg .*got \[None\]"),
+    ("loss_weights is a number", lambda: TwoTowerHead(2, **head, loss_weights=1.0),
+     r"loss_weights must be 2 or 3 numbers .*got 1\.0"),
+    ("loss_weights with NaN", lambda: TwoTowerHead(2, **head, loss_weights=(1, nan)),
+     "loss_weights must .*nan"),
+    ("an unknown key of a head", lambda: TwoTowerHead(2, head["cnn"], head["vit"] | dict(pol=1)),
+     "vit.pol is no argument of ViTClassifier, which takes .*did you mean 'pool'"),
+    ("a key of a head that is missing", lambda: TwoTowerHead(2, {}, head["vit"]),
+     "cnn must have in_channels, which CNNClassifier needs"),
+    ("a loss that nobody has", lambda: TwoTowerHead(2, **head, loss=dict(type="Nope")),
+     "loss must be a dict such as dict"),
+    ("in_channels of a neck is a number", lambda: TowerNeck(256, 96),
+     r"in_channels must be a list of whole numbers, got 256: write \[256\]"),
+    ("a ViT as cnn", lambda: RobustNet("nano", cnn=dict(type="robustnet_mm.ViTTower", **nano_vit)),
+     "cnn.type must be .*'robustnet_mm.ConvTower'.* got .*ViTTower', which goes into vit"),
+    ("a CNN as vit",
+     lambda: RobustNet("nano", vit=dict(type="robustnet_mm.ConvTower", arch="nano")),
+     "vit.type must be .*'robustnet_mm.ViTTower', got .*ConvTower', which goes into cnn"),
+    ("a neck as cnn", lambda: RobustNet("nano", cnn=dict(type="robustnet_mm.TowerNeck")),
+     "cnn.type must be a registered tower .*got 'robustnet_mm.TowerNeck'$"),
+    ("an unknown key of a tower", lambda: RobustNet("nano", cnn=dict(norm_evl=True)),
+     "cnn.norm_evl is no argument of ConvTower, .*did you mean 'norm_eval'"),
+    ("model_args of a row", lambda: RobustNet("nano", vit=dict(model_args=3)), "model_args must"),
+    ("a number by which timm divides", lambda: ViT("deit_tiny_patch16_224", dict(num_heads=0)),
+     "Check model_args"),
+    ("model_args by number", lambda: TimmCNNTower("resnet18", {1: 2}), "model_args must"),
+    ("batch_augments by name",
+     lambda: SizedDataPreprocessor(dict(type="BaseDataPreprocessor"), batch_augments="Mixup"),
+     "batch_augments must be a dict such as .*got 'Mixup'"),
+    ("data_norm with a mean of NaN",
+     lambda: RobustNet("nano", data_norm=dict(mean=(nan, 1, 1), std=(1, 1, 1))), "data_norm must"),
+    ("input_norm with a std of NaN",
+     lambda: ConvTower("nano", input_norm=dict(mean=(1, 1, 1), std=(1, nan, 1))), "input_norm m"),
+    ("data_norm is empty", lambda: ViT(**nano_vit, data_norm={}), "data_norm must be dict.mean="),
+    ("window_size is True", lambda: ViT(**nano_vit, window_size=True), "window_size must .*True"),
+    ("global_blocks is a number", lambda: ViT(**nano_vit, window_size=2, global_blocks=1),
+     "global_blocks must be a list of whole numbers, got 1: write"),
+    ("global_blocks with 1.5", lambda: ViT(**nano_vit, window_size=2, global_blocks=(1.5,)),
+     r"global_blocks must be in 0\.\.1, got 1\.5"),
+    ("no weave", lambda: RobustNet("nano", weave=None), "weave must be 'paper', .*got None"),
+    ("a weave of halves", lambda: RobustNet("nano", weave=[(0.5, 1)]), r"weave needs pairs .*0\.5"),
+    ("a weave of flags", lambda: RobustNet("nano", weave=[(0, True)]), "weave needs .*True"),
+    ("gate without exchanges", lambda: RobustNet("nano", direction="none", gate="one"), "gate"),
+    ("lr_mult is NaN", lambda: TowerLayerDecayConstructor(sgd, dict(vit=dict(lr_mult=nan))),
+     "lr_mult of vit must be a finite number >= 0, got nan"),
+    ("a part is a number", lambda: TowerLayerDecayConstructor(sgd, dict(vit=0.5)),
+     r"paramwise_cfg\.vit must be a dict such as .*got 0\.5"),
+    ("no learning rate", lambda: TowerLayerDecayConstructor(dict(optimizer=dict(type="SGD"))),
+     "optimizer.lr must be a finite number"),
+    ("topk is 0", lambda: TowerAccuracy(0), "topk must be a list of whole numbers, got 0"),
+    ("topk of 0", lambda: TowerAccuracy((1, 0)), "topk must be a whole number from 1 on, got 0"),
+    ("no topk", lambda: TowerAccuracy(()), "topk must hold a number"),
+    ("results under a number", lambda: TowerAccuracy(prefix=1), "prefix must be None or a word"),
+    ("a collect_device", lambda: TowerAccuracy(collect_device="cuda"), "device must be .*cpu, gpu"),
+    ("interval is 0", lambda: NaNGuardHook(0), "interval must be a whole number from 1 on, got 0"),
+    ("a checkpoint is a number", lambda: PretrainedTower(5), "needs checkpoint='FILE' .*=5"),
+    ("allow_missing is no pattern", lambda: PretrainedTower("a.pth", allow_missing="fius.("),
+     r"allow_missing must hold regular expressions .*got 'fius\.\(' \(missing"),
+    ("a network without weights", lambda: fold_batchnorm(nn.Identity().eval()), "model must be"),
+    ("no images", lambda: RobustNet("nano")(images[:0]),
+     r"images must be a batch .*got none in \(0, 3, 32, 32\): leave empty batches out"),
+    ("no images for a ViT", lambda: ViT(**nano_vit)(images[:0]), "must be a batch .*got none"),
+    ("a list of images", lambda: RobustNet("nano")([*images]),
+     r"images must be one tensor .*got a list: .*torch\.stack"),
+    ("a list of images for a ViT", lambda: ViT(**nano_vit)([*images]), "one tensor .*got a list"),
     ("grey images", lambda: RobustNet("nano")(images[:, :1]),
      r"images must be \(N, 3, height, width\).*got \(1, 1, 32, 32\)"),
     ("images with alpha", lambda: ConvTower("nano")(images[:, [0, 0, 1, 2]]),
@@ -121,6 +211,13 @@ def turned(width, height, orientation=6, color_type="color"):
             own.dataset(phase).pipeline[0].color_type = color_type
 
     return do
+
+
+def many(own):
+    """300 images, one of them of another size than its annotation says."""
+    own.files = {f"images/{k}.png": own.files["images/1.png"] for k in range(300)}
+    own.images = [dict(id=k, file_name=f"{k}.png", width=WIDTH, height=HEIGHT) for k in range(300)]
+    own.images[7]["height"] = 99
 
 
 def swap(own):
@@ -201,6 +298,7 @@ DATA = [
     ("without width", lambda own: own.images[1].pop("width"), "images 1 must have .* lacks width"),
     ("a box of three", lambda own: own.each(own.boxes[2], bbox=[1, 2, 3]),
      "bbox must be four finite numbers .* annotation 21 of image 2 has"),
+    ("a box that is null", lambda own: own.each(own.boxes[0], bbox=None), "four .*11 .*has None"),
     ("a box that is NaN", lambda own: own.each(own.boxes[0], bbox=[1, 2, float("nan"), 4]),
      "four fin"),
     ("a box outside", lambda own: own.each(own.boxes[0], bbox=[70, 8, 9, 9]),
@@ -212,6 +310,8 @@ DATA = [
      Says("4 boxes reach beyond their image .*not two corners")),
     ("boxes from 0 to 1", lambda own: own.each(bbox=[0.1, 0.1, 0.5, 0.5]),
      "none of the 4 annotations can be used .*in pixels"),
+    ("a box of an image in a list", lambda own: own.each(own.boxes[0], image_id=[1]),
+     r"image_id must be a number, annotation 11 has \[1\]"),
     ("a box of no image", lambda own: own.each(own.boxes[0], image_id=9),
      Says("1 of an image that")),
     ("a box of no category", lambda own: own.each(own.boxes[0], category_id=9),
@@ -224,6 +324,32 @@ DATA = [
     ("the same, read as it lies", turned(WIDTH, HEIGHT, 6, "color_ignore_orientation"), WORKS),
     ("on its side by EXIF, annotated as it is seen", turned(HEIGHT, WIDTH), WORKS),
     ("upside down by EXIF", turned(WIDTH, HEIGHT, 3), Says("1 of 2 images are mirrored or turned")),
+    ("a size of 20 for a larger image", lambda own: own.each(*own.images, width=20, height=20),
+     "2 of 2 images have .* 20 x 20 in the annotation, 64 x 48 as it is read; measure"),
+    ("one image of many in another size", many,
+     r"1 of 300 images have another size than .*first '7\.png': width x height 64 x 99 in"),
+    ("width is null", lambda own: own.each(own.images[0], width=None),
+     r"width must be a number of pixels .*image 1 \('1.png'\) has None: measure"),
+    ("width is 0", lambda own: own.each(own.images[0], width=0), "width must .* has 0: measure"),
+    ("height is a word", lambda own: own.each(own.images[1], height="48"),
+     "height must be .*image 2 .* has '48'"),
+    ("height is NaN", lambda own: own.each(own.images[1], height=float("nan")), "height must be"),
+    ("one id for two images", lambda own: own.each(own.images[1], id=1),
+     r"ids of images must differ, 1 stand twice \(1\)"),
+    ("an id in a list", lambda own: own.each(own.images[0], id=[1]),
+     r"id of images 0 must be a number, got \[1\]: convert"),
+    ("file_name is null", lambda own: own.each(own.images[0], file_name=None),
+     "file_name must be the path of an image, image 1 has None: mend"),
+    ("one file for two images", lambda own: own.each(own.images[1], file_name="1.png"),
+     Says(r"1 files are those of more than one image \(1\.png\).*one entry")),
+    ("a class without a name", lambda own: own.each(own.categories[0], name=None),
+     "categories must have words for names, got None, dog"),
+    ("images are no list", lambda own: setattr(own, "images", {"1": own.images[0]}),
+     "'images' of the annotation file .* must be a list, got a dict: convert"),
+    ("annotations are no list", lambda own: setattr(own, "boxes", {"1": {}}),
+     "'annotations' of .* must be a list, got a dict"),
+    ("categories are no list", lambda own: setattr(own, "categories", "cat"),
+     "'categories' of .* must be a list, got a str"),
     ("images with alpha", file_of(mode="RGBA"), WORKS),
     ("grey images", file_of(mode="L"), WORKS),
     ("images with a palette", file_of(mode="P"), WORKS),
@@ -259,6 +385,17 @@ def test_data_in_coco_format(what, do, expected, tmp_path, logged):
         judge(lambda: check_config(own.cfg, ("train", "val")), expected)
 
 
+def emptied(own, phase, *names):
+    """Classes whose folder holds no image."""
+    for name in names:
+        own.files[f"{phase}/{name}/1.txt"] = own.files.pop(f"{phase}/{name}/1.png")
+
+
+def deeper(own):
+    for name in own.names:
+        own.files[f"train/all/{name}/1.png"] = own.files.pop(f"train/{name}/1.png")
+
+
 FOLDERS = [
     ("nothing wrong", lambda own: None, WORKS),
     ("num_classes forgotten",
@@ -272,6 +409,18 @@ FOLDERS = [
     ("val has another class",
      lambda own: own.files.update({"val/eel/1.png": own.files.pop("val/dog/1.png")}),
      "val_dataloader.dataset must have the classes of train_.*cat, dog; got cat, eel"),
+    ("a hidden folder", lambda own: own.files.update({"train/.git/x": b""}),
+     r"train_dataloader\.dataset: folder '\.git' in '.*train' would be counted as a class"),
+    ("a folder of an archive", lambda own: own.files.update({"val/__MACOSX/cat/1.png": b""}),
+     "val_dataloader.dataset: folder '__MACOSX' .* shift the labels: take it out"),
+    ("a level too deep", deeper, "folders .cat, dog.: .*one level deeper, set .*'.*/train/all'"),
+    ("a class without images", lambda own: emptied(own, "train", "dog"),
+     "class 'dog' in '.*train' has no images, no names that end in .jpg, .*tif: put"),
+    ("a class without images in val", lambda own: emptied(own, "val", "dog"), WORKS),
+    ("no images in val at all", lambda own: emptied(own, "val", "cat", "dog"),
+     "val_dataloader.dataset: class 'cat', 'dog' in .* has no images"),
+    ("images of another kind", lambda own: emptied(own, "train", "cat", "dog")
+     or own.set(train_dataloader__dataset__extensions=[".TXT"]), WORKS),
     ("a list with names", lambda own: own.list(b"cat/1.png cat"), "number of its class, .* 'cat'"),
     ("a list with a class too many", lambda own: own.list(b"cat/1.png 0\ncat/1.png 2"),
      rf"{HEADS} .*has labels up to 2, got"),
@@ -290,6 +439,27 @@ def test_data_in_folders(what, do, expected, tmp_path):
     do(own)
     own.write()
     judge(lambda: check_config(own.cfg, ("train", "val")), expected)
+
+
+TESTED = [
+    ("nothing wrong", lambda own: None, WORKS),
+    ("a class without images", lambda own: emptied(own, "test", "dog"), WORKS),
+    ("a folder of a file server", lambda own: own.files.update({"test/@eaDir/1.png": b""}),
+     "test_dataloader.dataset: folder '@eaDir'"),
+    ("a class is not there", lambda own: own.files.pop("test/dog/1.png"),
+     rf"{HEADS} .*test.* has 1 classes"),
+]  # fmt: skip
+
+
+@table(TESTED)
+def test_folders_that_are_only_tested(what, do, expected, tmp_path):
+    own = Own(tmp_path, CLASSIFIER)
+    own.set(model__head__num_classes=2, model__data_preprocessor__num_classes=2)
+    own.dataset("test").data_prefix = "test"
+    own.files |= {f"test/{name}/1.png": picture() for name in own.names}
+    do(own)
+    own.write()  # the training's folders are not there
+    judge(lambda: check_config(own.cfg, ("test",)), expected)
 
 
 fpn = dict(type="FPN", in_channels=[32, 64, 128, 256], out_channels=64, num_outs=4)
@@ -367,6 +537,10 @@ TRUNCATED = [
     ("in a test", hooked(dict(default_hooks=dict(images=checked)), "test"), rf"{END}$"),
     ("in the user's pipeline", lambda tmp: read(picture(kind="JPEG")[:1000], tmp),
      r"or train without it by LoadImage\(on_error='skip'\)$"),
+    ("closed with an end marker", lambda tmp: read(picture(kind="JPEG")[:1000] + b"\xff\xd9", tmp),
+     r"is broken \(its data end before the picture does\)"),
+    ("closed with an end chunk", lambda tmp: read(picture()[:1000] + picture()[-12:], tmp),
+     "is broken"),
 ]  # fmt: skip
 
 
@@ -401,11 +575,56 @@ CHECKPOINTS = [
     ("a test of another CNN", tested(**{"model.backbone.cnn": dict(arch="resnet18")}),
      "Check arch"),
     ("resumed as it was", trained(resume=True), WORKS),
+    ("resumed without FIUs", trained(resume=True, **{"model.backbone.direction": "none"}),
+     r"\d+ tensors are others: backbone.fius.0.*here missing.*Put num_classes, direction"),
+    ("resumed from weights alone", trained(training={}, resume=True),
+     "only the checkpoint of a training can be resumed, .* lacks optimizer, message_hub: .*load_"),
+    ("started from a file in the home folder", trained(place="~/a.pth"), WORKS),
+    ("started from half precision", trained(dtype=torch.half),
+     "names a checkpoint in half precision .*get the one in float32"),
+    ("started from another network", trained(source=lambda: net(cnn=dict(arch="resnet18"))),
+     "of another architecture: 0 of the"),
+    ("the same with a FlexibleRunner",
+     trained(source=lambda: net(cnn=dict(arch="resnet18")), runner_type="FlexibleRunner"),
+     "of another architecture: 0 of the"),
     ("resumed with other classes", trained(resume=True, **two),
      r"resumed with the model of its checkpoint, but \d tensors .*\(4,\), here \(3,\).*load_from="),
     ("started anew with other classes", trained(**two), WORKS),
     ("started from NaN", trained("backbone.cnn.conv1.weight"), "not finite .*name an earlier one"),
 ]  # fmt: skip
+
+
+histories = HistoryBuffer([1.0], [1])
+histories.__dict__["statistics_methods"] = dict(mean=HistoryBuffer.max)
+READING = [
+    ("a web page", lying("a.pth", b"<!DOCTYPE html><html>"), "is a web page, not a checkpoint"),
+    ("a text", lying("a.pth", b"Not found"), "is a text file, not a checkpoint: name the file of"),
+    ("a JSON", lying("a.pth", b' {"epoch": 3}'), "is a JSON file, not a checkpoint"),
+    ("a pointer of Git LFS", lying("a.pth", b"version https://git-lfs.github.com/spec/v1\noid"),
+     "is a pointer of Git LFS, not the file itself: run `git lfs pull`"),
+    ("a plain pickle", lying("a.pkl", pickle.dumps(dict(a=np.ones(2)))),
+     "is a pickle that torch.save did not write, and is refused"),
+    ("nothing in it", lying("a.pth", b""), "0 bytes. is truncated or no checkpoint"),
+    ("a folder", lying("a", lambda path: path.mkdir()), "a is a folder: name a file in it"),
+    ("no tensors", lying("a.pth", lambda path: torch.save(dict(epoch=3), path)),
+     "holds no tensors, its keys are epoch"),
+    ("a list", lying("a.pth", lambda path: torch.save([1], path)), "must hold a dict of weights"),
+    ("code", lying("a.pth", saved(Calls(os.system, "true"))), "holds pickled code .*system"),
+    ("a method of mmengine's", lying("a.pth", saved(Calls(getattr, HistoryBuffer, "mean"))), WORKS),
+    ("a table of mmengine's", lying("a.pth", saved(Calls(getattr, HistoryBuffer, "_statistics_"
+     "methods"))), "holds pickled code .*getattr"),
+    ("what makes classes of mmengine's", lying("a.pth", saved(Calls(getattr, OneCycle, "step"))),
+     "holds pickled code .*getattr"),
+    ("a history with methods of its own", lying("a.pth", saved(histories)), WORKS),
+    ("itself", lying("a.pth", in_itself), "the checkpoint contains itself"),
+]  # fmt: skip
+
+
+@table(READING)
+def test_files_that_are_read_as_checkpoints(what, do, expected, tmp_path):
+    statistics = dict(HistoryBuffer._statistics_methods)
+    judge(lambda: do(tmp_path), expected)
+    assert HistoryBuffer._statistics_methods == statistics
 
 
 @table(CHECKPOINTS)
@@ -414,6 +633,24 @@ def test_checkpoints(what, do, expected, tmp_path, logged):
 
 
 # ------------------------------------------------------------------------------------- tools
+
+
+OPTIONS = [
+    ("a key of the config", given(cfg_options={"model.backbone.arch": "nano"}), WORKS),
+    ("a key of the Runner's", given(cfg_options={"load_from": "a.pth", "randomness.seed": 1}),
+     WORKS),
+    ("a key of the FlexibleRunner's", given(cfg_options={"strategy.type": "A"}), WORKS),
+    ("a misspelt key", given(cfg_options={"load_form": "a.pth"}),
+     "--cfg-options sets load_form, and neither .* has 'load_form'; did you mean 'load_from'"),
+    ("a misspelt first part", given(cfg_options={"trian_cfg.max_epochs": 1}),
+     "sets trian_cfg.max_epochs, .*did you mean 'train_cfg'.*--allow-new-keys"),
+    ("a new key that is meant", given(cfg_options={"mine": 1}, allow_new_keys=True), WORKS),
+]  # fmt: skip
+
+
+@table(OPTIONS)
+def test_options_of_the_command_line(what, do, expected, tmp_path):
+    judge(lambda: do(tmp_path), expected)
 
 
 tower = {"model.backbone": dict(_delete_=True, type="robustnet_mm.ConvTower", arch="nano")}

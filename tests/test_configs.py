@@ -125,7 +125,7 @@ def test_what_every_config_has(cfg):
     assert {"robustnet_mm.EpochSeedHook", "robustnet_mm.NaNGuardHook", "SyncBuffersHook"} <= set(
         types
     )
-    assert cfg.default_hooks.checkpoint.backend_args.backend == "whole"
+    assert cfg.default_hooks.checkpoint.type == "robustnet_mm.WholeCheckpointHook"
     assert cfg.default_hooks.images.type == "robustnet_mm.CheckedImagesHook"
 
 

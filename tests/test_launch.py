@@ -1,33 +1,23 @@
-from argparse import Namespace
-
 import pytest
 import torch
 from mmengine.config import Config
 
 from robustnet_mm.engine import launch
-from robustnet_mm.models import RobustNet
-
-
-def arguments(**changes):
-    return Namespace(
-        **dict(config="c.py", cfg_options=None, work_dir=None, launcher="none", local_rank=0)
-        | changes
-    )
 
 
 def test_the_command_line_wins_over_the_config_and_the_config_over_its_name(tmp_path):
     path = tmp_path / "small.py"
     path.write_text("a = dict(b=1)")
-    assert launch.read_config(arguments(config=str(path))).work_dir == "work_dirs/small"
+    assert launch.read_config(path).work_dir == "work_dirs/small"
     path.write_text("a = dict(b=1)\nwork_dir = 'mine'")
-    cfg = launch.read_config(arguments(config=str(path), cfg_options={"a.b": 2}))
+    cfg = launch.read_config(path, {"a.b": 2})
     assert (cfg.work_dir, cfg.a.b) == ("mine", 2)
-    assert launch.read_config(arguments(config=str(path), work_dir="x")).work_dir == "x"
+    assert launch.read_config(path, work_dir="x").work_dir == "x"
 
 
 def test_a_missing_config_is_named():
     with pytest.raises(FileNotFoundError, match="config c.py does not exist"):
-        launch.read_config(arguments())
+        launch.read_config("c.py")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
@@ -88,17 +78,3 @@ def test_a_test_needs_no_gpu_for_a_config_that_was_trained_under_amp(tmp_path):
     cfg = Config(dict(optim_wrapper=optim, test_dataloader=dict(dataset=data)))
     with pytest.raises(FileNotFoundError, match="data folder .*/no"):  # the next check
         launch.build_runner(cfg, ("test",))
-
-
-class Model(torch.nn.Module):
-    def __init__(self, arch):
-        super().__init__()
-        self.backbone = RobustNet("nano", cnn=dict(arch=arch))
-
-
-def test_a_start_from_another_architecture_is_named():
-    weights = Model("resnet18").state_dict()
-    launch._check_fit(Model("resnet18"), dict(state_dict=weights))
-    with pytest.raises(ValueError, match="of another architecture: .* of the .* tensors"):
-        published = {k.removeprefix("backbone.cnn."): v for k, v in weights.items()}
-        launch._check_fit(Model("nano"), published)

@@ -81,6 +81,22 @@ def test_good_files_are_not_decoded_a_second_time(tmp_path, monkeypatch):
     assert not seems_cut(encoded(".jpg") + bytes(16))  # padding
 
 
+def test_a_cut_jpeg_that_was_closed_with_an_end_marker_is_an_error(tmp_path):
+    closed = half(encoded(".jpg")) + b"\xff\xd9"
+    for name, content in (("a", closed), ("b", closed + b"a camera's own data" * 100)):
+        results = write(tmp_path / f"{name}.jpg", content)
+        with pytest.raises(ValueError, match=rf"{name}\.jpg is broken \(its data end before"):
+            LoadImage()(results)
+
+
+@pytest.mark.parametrize("backend", ["cv2", "pillow"])
+def test_a_cut_png_that_was_closed_with_an_end_chunk_is_an_error(tmp_path, backend):
+    content = encoded(".png")
+    results = write(tmp_path / "a.png", half(content) + content[-12:])
+    with pytest.raises(ValueError, match=r"a\.png is broken"):
+        LoadImage(imdecode_backend=backend)(results)
+
+
 def test_skip_returns_none_and_counts_each_file_once(tmp_path, monkeypatch):
     said = []
     monkeypatch.setattr(loading, "print_log", lambda text, **kwargs: said.append(text))
@@ -109,7 +125,7 @@ def test_mmengine_draws_another_sample_for_a_skipped_one(tmp_path):
 
 
 def test_unknown_options_are_refused():
-    with pytest.raises(ValueError, match="'raise', 'skip', got 'ignore'"):
+    with pytest.raises(ValueError, match="one of raise, skip, got 'ignore'"):
         LoadImage(on_error="ignore")
     with pytest.raises(ValueError, match="use on_error='skip'"):
         LoadImage(ignore_empty=True)

@@ -159,13 +159,26 @@ def test_a_missing_file_or_folder_says_what_to_set(tmp_path):
 
 
 def test_folders_are_the_classes_and_must_agree(tmp_path):
-    for name in ("train/b", "train/a", "val/a"):
+    for name in ("train/b", "train/a", "val/a", "other/a", "other/b", "git/a", "git/.git"):
         (tmp_path / name).mkdir(parents=True)
-    assert folder_classes(tmp_path / "train") == ("a", "b")
+        (tmp_path / name / "1.jpg").touch()
+    assert folder_classes(tmp_path / "train", tmp_path / "other") == ("a", "b")
     with pytest.raises(ValueError, match="got others or none of: b"):
         folder_classes(tmp_path / "train", tmp_path / "val")
     with pytest.raises(ValueError, match="one folder of images for each class, got none"):
         folder_classes(tmp_path / "val/a")
+    with pytest.raises(ValueError, match=r"own data: folder '\.git' in .*git' would be counted"):
+        folder_classes(tmp_path / "git")
+
+
+def test_a_class_needs_images_in_the_first_folder_the_trainings(tmp_path):
+    for name in ("train/b", "train/a", "val/a", "val/b"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "1.jpg").touch()
+    (tmp_path / "val/b/1.jpg").unlink()
+    assert folder_classes(tmp_path / "train", tmp_path / "val") == ("a", "b")
+    with pytest.raises(ValueError, match="class 'b' in .*val' has no images"):
+        folder_classes(tmp_path / "val", tmp_path / "train")
 
 
 @pytest.mark.parametrize("value", ["ten", "1e3", "0", "-1", "2.5"])
@@ -185,7 +198,7 @@ def test_a_switch_is_0_or_1():
     [
         ([dict(id=1)], "must have id, name, it lacks name"),
         (["cat"], "must have id, name"),
-        ([dict(id=1, name=1)], r"must have words for names, got \[1\]"),
+        ([dict(id=1, name=1)], "must have words for names, got 1"),
     ],
 )
 def test_categories_that_are_none_are_told(tmp_path, categories, message):

@@ -1,13 +1,12 @@
-import subprocess
-import sys
-
+import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from bad_input import Calls
+from mmengine.fileio import dump
 
 from robustnet_mm.checkpoint import PretrainedTower
-from robustnet_mm.models import TimmCNNTower
-from robustnet_mm.weight_files import fetch_weights, find_state_dict, read_checkpoint
+from robustnet_mm.models import ConvTower
+from robustnet_mm.weight_files import find_state_dict, read_checkpoint, read_results
 
 W = {"a.weight": torch.ones(2), "b.bias": torch.zeros(1)}
 OLD = {key: value - 7 for key, value in W.items()}
@@ -42,82 +41,26 @@ def test_a_bin_file_is_read_as_any_other(tmp_path):
     assert read_checkpoint(tmp_path / "pytorch_model.bin").keys() == W.keys()
 
 
-NAME = "resnet10t.c3_in1k"
-
-
-def test_weights_are_downloaded_once_when_asked_for_and_load(hub, tmp_path):
-    import timm
-
-    remote, requests = hub
-    (remote / "timm").mkdir(parents=True)
-    theirs = timm.create_model(NAME)
-    save_file(theirs.state_dict(), remote / "timm" / NAME)
-    init = dict(type="robustnet_mm.PretrainedTower", pretrained=True)
-    tower = TimmCNNTower(NAME, init_cfg=init)
-    assert not requests  # nothing happens at construction
-    tower.init_weights()
-    assert torch.equal(tower.model.layer3[0].conv1.weight, theirs.layer3[0].conv1.weight)
-    path = tmp_path / f"home/hub/checkpoints/{NAME}/model.safetensors"
-    assert path.is_file() and ("GET", f"/timm/{NAME}/resolve/main/model.safetensors") in requests
-    requests.clear()
-    assert fetch_weights(NAME) == path and not requests
-
-
-def test_without_a_network_the_error_says_which_file_to_put_where(hub, tmp_path):
-    with pytest.raises(ConnectionError) as caught:
-        fetch_weights(NAME)
-    message = str(caught.value)
-    assert f"get timm/{NAME}/model.safetensors of the Hugging Face hub and put it to" in message
-    assert str(tmp_path / f"home/hub/checkpoints/{NAME}/model.safetensors") in message
-
-
-def test_a_folder_that_cannot_be_written_is_named(hub, tmp_path, monkeypatch):
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "file"))
-    with pytest.raises(ConnectionError, match="Not a directory.*put it to .*file/hub/checkpoints"):
-        fetch_weights(NAME)
-
-
-def test_other_processes_wait_and_do_not_download(hub, monkeypatch):
-    remote, requests = hub
-    monkeypatch.setenv("LOCAL_RANK", "1")
-    with pytest.raises(ConnectionError, match="see the first process"):
-        fetch_weights(NAME)
-    assert not requests
-
-
-def test_of_two_processes_one_downloads_and_both_find_the_file(hub, tmp_path):
-    import timm
-
-    remote, requests = hub
-    (remote / "timm").mkdir(parents=True)
-    save_file(timm.create_model(NAME).state_dict(), remote / "timm" / NAME)
-    script = tmp_path / "fetch.py"
-    script.write_text(
-        "import torch.distributed as d\nfrom robustnet_mm.weight_files import fetch_weights\n"
-        "d.init_process_group('gloo')\n"
-        f"print(fetch_weights('{NAME}').stat().st_size, flush=True)\nd.barrier()\n"
-        "import os; os._exit(0)\n"
-    )
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2"]
-    command += ["--standalone", str(script)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    size = str((remote / "timm" / NAME).stat().st_size)
-    assert done.stdout.count(size) == 2, done.stdout + done.stderr
-    assert requests.count(("GET", f"/timm/{NAME}/resolve/main/model.safetensors")) == 1, requests
-
-
-def test_a_name_without_weights_is_refused():
-    with pytest.raises(ValueError, match="timm has no weights for 'convnext_atto_rms'.*list_pretr"):
-        fetch_weights("convnext_atto_rms")
-
-
 def test_pretrained_and_a_file_exclude_each_other_and_a_name_is_needed():
     with pytest.raises(ValueError, match="needs checkpoint='FILE' or pretrained=True, one of"):
         PretrainedTower()
     with pytest.raises(ValueError, match="one of them, got checkpoint='a.pth', pretrained=True"):
         PretrainedTower("a.pth", pretrained=True)
-    from robustnet_mm.models import ConvTower
-
     with pytest.raises(ValueError, match="ConvTower has no model_name of timm's: name the weights"):
         PretrainedTower(pretrained=True)(ConvTower("nano"))
+
+
+def test_predictions_are_read_as_the_hosts_write_them_and_run_no_code(tmp_path):
+    box = torch.rand(2, 4)
+    mask = dict(size=[4, 4], counts=b"\x8f\x00ab")
+    kept = [dict(img_id=3, scale_factor=(0.5, np.float64(0.25)), boxes=box[:1], masks=[mask])]
+    dump(kept, tmp_path / "a.pkl")
+    (read,) = read_results(tmp_path / "a.pkl")
+    assert torch.equal(read.pop("boxes"), box[:1])
+    assert read == {key: value for key, value in kept[0].items() if key != "boxes"}
+    made = tmp_path / "made"
+    for hostile in (Calls(open, made, "w"), Calls(torch.load, made), Calls(eval, "1")):
+        dump([dict(boxes=hostile)], tmp_path / "a.pkl")
+        with pytest.raises(ValueError, match=r"a.pkl holds no predictions .*\(.*\): make them"):
+            read_results(tmp_path / "a.pkl")
+    assert not made.exists()
