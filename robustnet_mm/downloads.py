@@ -1,6 +1,9 @@
 """Weight files from elsewhere: those of a model of timm by its name, and those at an address."""
 
+import hashlib
+import logging
 import os
+import re
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -16,10 +19,11 @@ from mmengine.runner.checkpoint import (
     get_torchvision_models,
 )
 from timm.models import get_pretrained_cfg
-from torch.hub import HASH_REGEX, download_url_to_file
+from torch.hub import download_url_to_file
 
-from robustnet_mm.files import locked
+from robustnet_mm.files import WholeFileBackend
 
+_HASH = re.compile(r"-([0-9a-f]{8,64})\.\w+$")
 # how addresses may begin; the latter ones name a file in tables of mmengine's
 ADDRESSES = ("http://", "https://", "torchvision://", "openmmlab://", "open-mmlab://")
 
@@ -28,30 +32,45 @@ ADDRESSES = ("http://", "https://", "torchvision://", "openmmlab://", "open-mmla
 def fetch(address: str) -> Path:
     """The file at an address, as a local one.
 
-    A file whose name ends in a hash, as those of libraries do, is checked against it and kept in
-    torch's folder. Any other is fetched anew by each process and goes when the process ends: under
-    the same address there may be another file tomorrow.
+    A file whose name ends in its hash, as those of libraries do, is kept in torch's folder. Any
+    other is fetched anew by each process and goes when the process ends: under the same address
+    there may be another file tomorrow.
 
     Raises:
         ValueError: An address of another kind, or a name that mmengine does not know.
         ConnectionError: The download failed.
     """
     url = _url_of(address)
-    name = Path(urlsplit(url).path).name or "checkpoint"
-    hashed = HASH_REGEX.search(name)
-    kept = Path(torch.hub.get_dir(), "checkpoints")
-    path = (kept if hashed else Path(tempfile.mkdtemp(dir=_own_folder().name))) / name
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with locked(path.with_name(f".{name}.lock")):  # one process downloads, the others wait
-            if not path.is_file():
-                print_log(f"fetching {url}", "current")
-                download_url_to_file(url, str(path), hashed and hashed[1], progress=False)
+        name = Path(urlsplit(url).path).name or "checkpoint"
+        hashed = _HASH.search(name)
+        kept = Path(torch.hub.get_dir(), "checkpoints", name)
+        if hashed and kept.is_file():
+            return kept
+        print_log(f"fetching {url}", "current")
+        path = Path(tempfile.mkdtemp(dir=_own_folder().name), name)
+        download_url_to_file(url, str(path), progress=False)
+        if hashed and _keep(path, hashed[1], kept):
+            return kept
     except Exception as error:  # every library below has its own errors
         raise ConnectionError(
             f"{address} could not be fetched ({error}): download {url} by hand and name the file"
         ) from error
     return path
+
+
+def _keep(path: Path, digest: str, kept: Path) -> bool:
+    """Keep a file for later runs if it is the one of its name, and there is a place to keep it."""
+    content = path.read_bytes()
+    if not hashlib.sha256(content).hexdigest().startswith(digest):
+        message = f"the end of the name {path.name} is not the file's hash: the file is not kept"
+        print_log(message, "current", logging.WARNING)
+        return False
+    try:
+        WholeFileBackend().put(content, kept)
+    except OSError as error:
+        print_log(f"{path.name} cannot be kept for later runs ({error})", "current")
+    return kept.is_file()
 
 
 def _url_of(address: str) -> str:

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,8 @@ def locked(path: Path, wait: bool = True) -> Iterator[IO[str]]:
     """Hold a lock on a file, which is made if it is not there, and is left there.
 
     The system takes the lock from a process that ends, however it ends, and child processes do not
-    inherit it. Where a file system has no locks, none is held.
+    inherit it. Where a file system has no locks, none is held. A process that holds it must not
+    open the file another time: closing that one gives the lock back.
 
     Args:
         path: The file.
@@ -43,7 +45,7 @@ class WholeFileBackend(LocalBackend):
 
     def put(self, obj: bytes | memoryview, filepath: str | Path):
         """Write beside the target, flush to disk, then rename."""
-        target = Path(filepath)
+        target = Path(os.path.realpath(filepath))  # a link stays one
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f".{target.name}.{os.getpid()}.part")
         try:
@@ -60,12 +62,14 @@ class WholeFileBackend(LocalBackend):
         self.put(obj.encode(encoding), filepath)
 
 
-def sweep(folder: Path) -> list[Path]:
-    """Remove what killed processes were writing into a folder; to be called under its lock."""
-    parts = [path for path in folder.rglob(".*.*.part") if path.suffixes[-2][1:].isdecimal()]
-    for path in parts:
-        path.unlink(missing_ok=True)
-    return parts
+def sweep(folder: Path) -> None:
+    """Remove what killed processes were writing into a folder; to be called under its lock.
+
+    Only checkpoints are: below the folder other trainings may live, and beside them users' files.
+    """
+    for path in folder.glob(".*.pth.*.part"):
+        if re.fullmatch(r"\..+\.pth\.\d+\.part", path.name) and path.is_file():
+            path.unlink(missing_ok=True)
 
 
 register_backend("whole", WholeFileBackend, force=True)

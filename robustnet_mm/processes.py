@@ -15,7 +15,17 @@ def die_with_parent():
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
-def is_first() -> bool:
-    """Whether this is the first process of its run, before torch.distributed is set up as well."""
-    names = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK")
+_RANKS = dict(pytorch="RANK", slurm="SLURM_PROCID", mpi="OMPI_COMM_WORLD_RANK")
+
+
+def is_first(launcher: str | None = None) -> bool:
+    """Whether this is the first process of its run, before torch.distributed is set up as well.
+
+    Args:
+        launcher: As the tools have it; 'none' is a run of one process, whatever started it. None:
+            not known.
+    """
+    if launcher == "none":
+        return True
+    names = [_RANKS[launcher]] if launcher in _RANKS else _RANKS.values()
     return int(next((os.environ[name] for name in names if name in os.environ), 0)) == 0

@@ -3,6 +3,7 @@
 import argparse
 import copyreg
 import io
+import os
 import pickle
 import re
 from collections import OrderedDict
@@ -20,6 +21,8 @@ from torch import Tensor
 
 from robustnet_mm.downloads import ADDRESSES, fetch
 
+_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors", ".ckpt")
+_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # with which torch's format before 1.6 begins
 # What training tools wrap around the weights; where averaged weights are there, they are meant.
 _WRAPPERS = ("state_dict_ema", "model_ema", "teacher", "state_dict", "model", "module")
 
@@ -59,6 +62,8 @@ def _known_as(function, name: str):
     return alias
 
 
+_NUMBERS = ("Bool", *(f"{sign}Int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)))
+_NUMBERS = (*_NUMBERS, "Float16", "Float32", "Float64")
 _NUMPY = (np.ndarray, np.dtype, np._core.multiarray._reconstruct, np._core.multiarray.scalar)
 _History.__module__ = HistoryBuffer.__module__  # a file has mmengine's name for it
 _History.__name__ = _History.__qualname__ = HistoryBuffer.__name__
@@ -68,7 +73,7 @@ _SAFE = [
     _History,
     OneCycleParamScheduler,
     *_NUMPY,
-    *(getattr(np.dtypes, f"{name}DType") for name in ("Float64", "Float32", "Int64", "Bool")),
+    *(getattr(np.dtypes, f"{name}DType") for name in _NUMBERS),
     _known_as(np._core.multiarray._reconstruct, "numpy.core.multiarray._reconstruct"),
     _known_as(np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
     _known_as(_named_method, "builtins.getattr"),
@@ -92,9 +97,11 @@ def read_checkpoint(place: str | Path) -> dict:
         ValueError: Truncated, no checkpoint, or a pickle that asks for code.
         ConnectionError: An address from which nothing comes.
     """
-    path = fetch(str(place)) if "://" in str(place) else Path(place).expanduser()
+    if not str(place):
+        raise ValueError("checkpoint must name a file, got ''")
+    path = fetch(str(place)) if "://" in str(place) else Path(os.path.expanduser(place))
     if path.is_dir():
-        inside = some([file.name for file in path.glob("*.[ps][ta][hf]*")]) or "none"
+        inside = some(file.name for file in path.iterdir() if file.suffix in _SUFFIXES) or "none"
         raise FileNotFoundError(
             f"checkpoint {place} is a folder: name a file in it, weight files there: {inside}"
         )
@@ -102,10 +109,15 @@ def read_checkpoint(place: str | Path) -> dict:
         raise FileNotFoundError(
             f"checkpoint {place} does not exist: put the file there, or name another"
         )
-    if what := _what_else(path):
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096)
+    except OSError as error:
+        raise ValueError(f"checkpoint {place} cannot be read ({error})") from error
+    if what := _what_else(head):
         raise ValueError(f"checkpoint {place} is {what}")
     try:
-        if path.suffix == ".safetensors":
+        if path.suffix == ".safetensors" or head[8:10] == b'{"':
             return load_file(path)
         with torch.serialization.safe_globals(_SAFE):
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -157,23 +169,29 @@ def read_results(path: str | Path) -> list:
         ) from error
 
 
-def _what_else(path: Path) -> str | None:
-    """What a file is that is no checkpoint, and what to do; None where it may be one."""
-    with path.open("rb") as file:
-        head = file.read(4096)
-    start = head.lstrip()
-    if start.startswith(b"<"):
-        return (
-            "a web page, not a checkpoint: the download failed, or needs a login; get the file "
-            "again"
-        )
-    if start.startswith(b"version https://git-lfs"):
-        return "a pointer of Git LFS, not the file itself: run `git lfs pull` where it was cloned"
-    if head and all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head):
-        kind = "a JSON file" if start[:1] in b"{[" else "a text file"
-        return f"{kind}, not a checkpoint: name the file of the weights"
-    plain = path.suffix != ".safetensors" and head[:1] == b"\x80"
-    if plain and b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19." not in head[:20]:
+def _what_else(head: bytes) -> str | None:
+    """What a file is that is no checkpoint, and what to do; None where it may be one.
+
+    Args:
+        head: The beginning of the file.
+    """
+    if head and 0 not in head:  # every checkpoint has zeros near its beginning
+        start = head.lstrip()
+        if start.startswith(b"<"):
+            return (
+                "a web page, not a checkpoint: the download failed, or needs a login; get the file "
+                "again"
+            )
+        if start.startswith(b"version https://git-lfs"):
+            return (
+                "a pointer of Git LFS, not the file itself: run `git lfs pull` where it was cloned"
+            )
+        if _is_text(head):
+            kind = "a JSON file" if start[:1] in (b"{", b"[") else "a text file"
+            return f"{kind}, not a checkpoint: name the file of the weights"
+    if head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"Rar!")):
+        return "compressed: unpack it, and name what is in it"
+    if head[:1] == b"\x80" and _MAGIC not in head[:40] and head[8:10] != b'{"':
         return (
             "a pickle that torch.save did not write, and is refused, because unpickling runs code: "
             "where you trust it, save its tensors by torch.save(state_dict, file)"
@@ -181,11 +199,23 @@ def _what_else(path: Path) -> str | None:
     return None
 
 
+def _is_text(head: bytes) -> bool:
+    try:
+        return not re.search(r"[\x00-\x08\x0e-\x1f]", head[:-4].decode() or head.decode())
+    except UnicodeDecodeError:
+        return False
+
+
 def _broken(path: Path, reason) -> str:
-    first_line = (str(reason).splitlines() or ["empty"])[0][:120]
+    # what torch says first is advice to unpickle
+    lines = str(reason).partition("WeightsUnpickler error: ")[2] or str(reason)
+    first_line = (lines.strip().splitlines() or ["empty"])[0][:120]
+    strange = ("Weights only load failed", "Unsupported operand")
+    if "TorchScript" in str(reason) or first_line.startswith(strange):
+        first_line = "not made by torch.save(weights, file), or with a pickle_protocol but 2"
     return (
         f"checkpoint {path} ({path.stat().st_size} bytes) is truncated or no checkpoint "
-        f"({first_line}): get the file again"
+        f"({first_line}): get the file again, or save its weights by torch.save"
     )
 
 
@@ -221,7 +251,8 @@ def find_state_dict(checkpoint: dict) -> dict[str, Tensor]:
             others = ", ".join(held[1:])
             print_log(f"the file holds {held[0]!r}, which is taken, and {others}", "current")
         checkpoint = checkpoint[held[0]]
-    weights = {key: value for key, value in checkpoint.items() if torch.is_tensor(value)}
+    named = ((key, value) for key, value in checkpoint.items() if isinstance(key, str))
+    weights = {key: value for key, value in named if torch.is_tensor(value)}
     weights.pop("n_averaged", None)  # of torch's AveragedModel
     if not weights:
         keys = some(map(str, checkpoint))

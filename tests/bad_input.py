@@ -207,14 +207,16 @@ def net(**changes):
     return RobustNet(**{"arch": "nano", **changes})
 
 
-def file_from(model, tmp_path, prefix="", change=None, dtype=None, **training):
+def file_from(network, tmp_path, prefix="", change=None, dtype=None, **training):
     """A checkpoint, and what a training keeps beside the weights."""
-    weights = {f"{prefix}{key}": value for key, value in model.state_dict().items()}
+    weights = {f"{prefix}{key}": value for key, value in network.state_dict().items()}
     if change:
         weights[change] = torch.full_like(weights[change], float("nan"))
     if dtype:
         weights = {key: value.to(dtype) for key, value in weights.items()}
-    torch.save(dict(state_dict=weights, meta={}, **training), tmp_path / "a.pth")
+    content = dict(state_dict=weights, meta=dict(epoch=1, iter=9)) | training
+    torch.save({key: value for key, value in content.items() if value is not None},
+               tmp_path / "a.pth")  # fmt: skip
     return str(tmp_path / "a.pth")
 
 
@@ -244,6 +246,12 @@ class Calls:
 def saved(*made):
     """A checkpoint with something beside its weights."""
     return lambda path: torch.save(dict(state_dict=dict(a=torch.ones(1)), meta=[*made]), path)
+
+
+def under(key, prefix=""):
+    """What a training keeps, with the weights under another key or another beginning."""
+    weights = {f"{prefix}{name}": value for name, value in of_three_classes().state_dict().items()}
+    return dict(state_dict=None) | {key: weights}
 
 
 def in_itself(path):
@@ -293,9 +301,9 @@ def trained(change=None, dtype=None, training=None, place="{path}", source=None,
     def do(tmp_path):
         cfg = config_of_coco()
         cfg.work_dir, cfg.launcher = str(tmp_path), "none"
-        training_ = dict(optimizer={}, message_hub={}) if training is None else training
+        kept = dict(optimizer={}, message_hub={}, param_schedulers=[]) | (training or {})
         model = source() if source else of_three_classes()
-        path = file_from(model, tmp_path, change=change, dtype=dtype, **training_)
+        path = file_from(model, tmp_path, change=change, dtype=dtype, **kept)
         os.environ["HOME"] = str(tmp_path)
         cfg.load_from = place.format(path=path)
         cfg.merge_from_dict({BOXES + ".num_classes": 3, MASKS + ".num_classes": 3, **changes})

@@ -4,6 +4,7 @@ Each table holds rows (what the user does, how, what is expected); a further cas
 What is expected is a pattern of the ValueError (or FileNotFoundError), `Says(pattern)`, or `WORKS`.
 """
 
+import gzip
 import os
 import pickle
 import re
@@ -36,6 +37,7 @@ from bad_input import (
     judge,
     lying,
     net,
+    of_three_classes,
     picture,
     read,
     saved,
@@ -44,11 +46,13 @@ from bad_input import (
     tested,
     train_a_step,
     trained,
+    under,
     without_masks,
 )
 from mmengine.logging import HistoryBuffer
 from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler as OneCycle
 from mmengine.registry import MODELS
+from safetensors.torch import save_file
 from torch import nn
 
 from robustnet_mm.checkpoint import PretrainedTower
@@ -66,6 +70,7 @@ from robustnet_mm.models import (
     fold_batchnorm,
 )
 from robustnet_mm.models import ViTTower as ViT
+from robustnet_mm.weight_files import read_checkpoint
 
 HEADS = "num_classes must be"  # begins the message on numbers of classes
 
@@ -283,7 +288,7 @@ DATA = [
      "first annotation 11: no polygon of three points or more, and no RLE"),
     ("a mask in words", lambda own: own.each(segmentation="all"), "no polygon of three points"),
     ("area is null", lambda own: own.each(area=None), "area must be a number, .* has None"),
-    ("a category in a list", lambda own: own.each(category_id=[1]), "category_id must be a numb"),
+    ("a category in a list", lambda own: own.each(category_id=[1]), "category_id must be a whole"),
     ("a mask of another size",
      lambda own: own.each(segmentation=dict(size=[WIDTH, HEIGHT], counts=[0, 3072])),
      "a mask of another size"),
@@ -311,9 +316,11 @@ DATA = [
     ("boxes from 0 to 1", lambda own: own.each(bbox=[0.1, 0.1, 0.5, 0.5]),
      "none of the 4 annotations can be used .*in pixels"),
     ("a box of an image in a list", lambda own: own.each(own.boxes[0], image_id=[1]),
-     r"image_id must be a number, annotation 11 has \[1\]"),
+     r"image_id must be a whole number, annotation 11 has \[1\]"),
     ("a box of no image", lambda own: own.each(own.boxes[0], image_id=9),
      Says("1 of an image that")),
+    ("numbers as pandas writes them", lambda own: own.each(image_id=1.0, category_id=2.0), WORKS),
+    ("crowds only", lambda own: own.each(iscrowd=1), "none of the 4 .*crowds .iscrowd., from"),
     ("a box of no category", lambda own: own.each(own.boxes[0], category_id=9),
      Says("1 of a category")),
     ("width and height swapped", swap, r"2 of 2 images.*first '1\.png'.*48 x 64 in.*are swapped"),
@@ -369,7 +376,8 @@ DATA = [
     ("a RetinaNet", retina_net,
      rf"{HEADS} .*model\.bbox_head\.num_classes=3"),
     ("val of other classes",
-     lambda own: own.set(val_dataloader__dataset__metainfo__classes=("cat",)), HEADS),
+     lambda own: own.set(val_dataloader__dataset__metainfo__classes=("cat",)),
+     "val_dataloader.dataset must have the classes of train_.* cat, dog; got cat"),
 ]  # fmt: skip
 
 
@@ -405,7 +413,7 @@ FOLDERS = [
     ("in the preprocessor", lambda own: own.set(model__data_preprocessor__num_classes=3),
      rf"{HEADS} .*got model.data_preprocessor.num_classes=3"),
     ("val lacks a class", lambda own: own.files.pop("val/dog/1.png"),
-     rf"{HEADS} .*val.* has 1 classes"),
+     "val_dataloader.dataset must have the classes of train_.* cat, dog; got cat"),
     ("val has another class",
      lambda own: own.files.update({"val/eel/1.png": own.files.pop("val/dog/1.png")}),
      "val_dataloader.dataset must have the classes of train_.*cat, dog; got cat, eel"),
@@ -425,6 +433,12 @@ FOLDERS = [
     ("a list with a class too many", lambda own: own.list(b"cat/1.png 0\ncat/1.png 2"),
      rf"{HEADS} .*has labels up to 2, got"),
     ("a list without the last class", lambda own: own.list(b"cat/1.png 0"), WORKS),
+    ("names in another order",
+     lambda own: own.set(train_dataloader__dataset__metainfo=dict(classes=("dog", "cat"))),
+     "in the order of the folders' names, .* labels, cat, dog; got dog, cat"),
+    ("a list with an empty line", lambda own: own.list(b"cat/1.png 0\n\n"), "line 2 of .* is empt"),
+    ("a list in another encoding", lambda own: own.list("cat/ä.png 0".encode("latin-1")),
+     "must be a text in UTF-8"),
     ("an empty list", lambda own: own.list(b""), "got 'no lines'"),
 ]  # fmt: skip
 
@@ -577,7 +591,23 @@ CHECKPOINTS = [
     ("resumed as it was", trained(resume=True), WORKS),
     ("resumed without FIUs", trained(resume=True, **{"model.backbone.direction": "none"}),
      r"\d+ tensors are others: backbone.fius.0.*here missing.*Put num_classes, direction"),
-    ("resumed from weights alone", trained(training={}, resume=True),
+    ("resumed without schedules", trained(training=dict(param_schedulers=None), resume=True),
+     "lacks param_schedulers: start a new training"),
+    ("resumed from who knows when", trained(training=dict(meta={}), resume=True),
+     "lacks meta.epoch, meta.iter"),
+    ("resumed with a word for meta", trained(training=dict(meta="x"), resume=True),
+     "lacks meta, meta.epoch"),
+    ("started from weights under 'model'", lambda tmp: trained(training=under("model"))(tmp),
+     "wrapped otherwise than mmengine reads them .it finds none.: save them by torch.save.dict.st"),
+    ("started from a compiled network",
+     lambda tmp: trained(training=under("state_dict", "_orig_mod."))(tmp), "wrapped otherwise"),
+    ("started from DDP's", lambda tmp: trained(training=under("state_dict", "module."))(tmp),
+     WORKS),
+    ("started from a file with a mask beside", lambda tmp: trained(training=dict(
+        state_dict=of_three_classes().state_dict() | {"mask": torch.tensor(-torch.inf)}))(tmp),
+     WORKS),
+    ("resumed from weights alone",
+     trained(training=dict(optimizer=None, message_hub=None), resume=True),
      "only the checkpoint of a training can be resumed, .* lacks optimizer, message_hub: .*load_"),
     ("started from a file in the home folder", trained(place="~/a.pth"), WORKS),
     ("started from half precision", trained(dtype=torch.half),
@@ -608,6 +638,23 @@ READING = [
     ("a folder", lying("a", lambda path: path.mkdir()), "a is a folder: name a file in it"),
     ("no tensors", lying("a.pth", lambda path: torch.save(dict(epoch=3), path)),
      "holds no tensors, its keys are epoch"),
+    ("a text of another language", lying("a.pth", "Datei fehlt: ä".encode()), "is a text file"),
+    ("a gzip", lying("a.pth", gzip.compress(b"a")), "is compressed: unpack it"),
+    ("ONNX", lying("a.pth", b"\x08\x07\x12\x07pytorch" + bytes(99)), "or no checkpoint .not made"),
+    ("TorchScript", lying("a.pth", lambda path: torch.jit.save(torch.jit.script(
+        torch.nn.Linear(1, 1)), path)), "or no checkpoint .not made by torch.save"),
+    ("safetensors under another name", lying("a.pth", lambda path: save_file(
+        dict(a=torch.ones(1)), path)), WORKS),
+    ("safetensors that begin as a web page", lying("a.safetensors", lambda path: save_file(
+        dict(a=torch.ones(1)), path, metadata=dict(a="x" * 15300))), WORKS),
+    ("an old format of a new pickle", lying("a.pth", lambda path: torch.save(
+        dict(a=torch.ones(1)), path, pickle_protocol=4, _use_new_zipfile_serialization=False)),
+     "not made by .* or with a pickle_protocol but 2"),
+    ("numpy's small numbers", lying("a.pth", saved(np.int32(1), np.uint8([1]))), WORKS),
+    ("numbers as keys", lying("a.pth", lambda path: torch.save({0: torch.ones(1)}, path)),
+     "holds no tensors"),
+    ("a user that is not there", lambda tmp: read_checkpoint("~no_such/a.pth"), "does not exist"),
+    ("no name", lambda tmp: read_checkpoint(""), "checkpoint must name a file, got ''"),
     ("a list", lying("a.pth", lambda path: torch.save([1], path)), "must hold a dict of weights"),
     ("code", lying("a.pth", saved(Calls(os.system, "true"))), "holds pickled code .*system"),
     ("a method of mmengine's", lying("a.pth", saved(Calls(getattr, HistoryBuffer, "mean"))), WORKS),
@@ -640,6 +687,10 @@ OPTIONS = [
     ("a key of the Runner's", given(cfg_options={"load_from": "a.pth", "randomness.seed": 1}),
      WORKS),
     ("a key of the FlexibleRunner's", given(cfg_options={"strategy.type": "A"}), WORKS),
+    ("keys that the Runner reads of the config",
+     given(cfg_options={"find_unused_parameters": True, "model_wrapper_cfg.type": "A",
+                        "sync_bn": "torch"}), WORKS),
+    ("a key like no other", given(cfg_options={"zzqqy": 1}), "has 'zzqqy'. A key that is meant"),
     ("a misspelt key", given(cfg_options={"load_form": "a.pth"}),
      "--cfg-options sets load_form, and neither .* has 'load_form'; did you mean 'load_from'"),
     ("a misspelt first part", given(cfg_options={"trian_cfg.max_epochs": 1}),

@@ -104,17 +104,30 @@ def test_a_file_at_an_address_is_fetched_anew_in_each_process_and_kept_by_its_ha
     assert fetch(address).read_bytes() == b"three"
 
 
-def test_a_file_that_is_not_the_one_of_its_name_is_refused(hub):
+@pytest.mark.parametrize("name", ["net-01234567.pth", "net-20.pth", "net.pth"])
+def test_a_file_that_is_not_the_one_of_its_name_is_read_and_not_kept(hub, tmp_path, name, logged):
+    """As those are that mmengine publishes: their suffix is another sum."""
     remote, _ = hub
     remote.mkdir()
-    (remote / "net-01234567.pth").write_bytes(b"another")
-    with pytest.raises(ConnectionError, match="could not be fetched .*invalid hash value.*by hand"):
-        fetch(os.environ["HF_ENDPOINT"] + "/net-01234567.pth")
+    (remote / name).write_bytes(b"another")
+    assert fetch(os.environ["HF_ENDPOINT"] + f"/{name}").read_bytes() == b"another"
+    assert not (tmp_path / f"home/hub/checkpoints/{name}").exists()
+    assert any("not the file's hash" in line for line in logged) == ("01234567" in name)
+
+
+def test_a_file_that_is_there_needs_no_place_to_write(hub, tmp_path):
+    kept = tmp_path / "home/hub/checkpoints/net-01234567.pth"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b"kept")
+    kept.parent.chmod(0o500)
+    assert fetch("http://127.0.0.1:9/net-01234567.pth") == kept
+    kept.parent.chmod(0o700)
 
 
 ADDRESSES = [
     ("nothing there", "{hub}/none.pth", ConnectionError, "404.*download .* by hand and name"),
     ("another storage", "s3://bucket/a.pth", ValueError, "must begin with one of http://"),
+    ("no address", "https://[bad", ConnectionError, "could not be fetched .Invalid IPv6"),
     ("an unknown name", "torchvision://resnet51", ValueError, "mmengine knows no weights"),
     ("an unknown name", "openmmlab://resnet51", ValueError, "mmengine knows no weights"),
 ]

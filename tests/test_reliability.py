@@ -46,6 +46,10 @@ def ended(process, tmp_path):
     return process.exitcode, (tmp_path / "said").read_text()
 
 
+def run_in(folder, launcher="none"):
+    return Config(dict(work_dir=str(folder), launcher=launcher))
+
+
 def checkpoints(folder):
     return sorted(path.name for path in folder.glob("*.pth"))
 
@@ -54,7 +58,7 @@ def train(folder, killed_at=None, **changes):
     """Train, and die within the writing of a checkpoint."""
     whole, number = os.fsync, iter(range(1, 99))
     os.fsync = lambda f: os.kill(os.getpid(), 9) if next(number) == killed_at else whole(f)
-    with launch.alone_in(str(folder)):
+    with launch.alone_in(run_in(folder)):
         least_runner(folder, 4, max_keep_ckpts=1, **changes).train()
 
 
@@ -97,7 +101,7 @@ def test_a_full_disk_leaves_the_checkpoint_before_and_says_so(tmp_path):
 
 def test_the_second_training_in_a_work_directory_is_told_until_the_first_is_dead(tmp_path):
     def hold():
-        with launch.alone_in(str(tmp_path)):
+        with launch.alone_in(run_in(tmp_path)):
             (tmp_path / "held").touch()
             time.sleep(60)
 
@@ -107,12 +111,32 @@ def test_the_second_training_in_a_work_directory_is_told_until_the_first_is_dead
     with pytest.raises(
         ValueError, match=rf"runs in work_dir .*\(process {first.pid} on .*by --work"
     ):
-        with launch.alone_in(str(tmp_path)):
+        with launch.alone_in(run_in(tmp_path)):
             pass
     os.kill(first.pid, signal.SIGKILL)
     first.join()
-    with launch.alone_in(str(tmp_path)):  # what is left of the lock's file holds nobody
+    with launch.alone_in(run_in(tmp_path)):  # what is left of the lock's file holds nobody
         pass
+
+
+def test_every_process_of_no_launcher_is_a_training_of_its_own(tmp_path, monkeypatch):
+    """As the tasks of an `srun` of single trainings are."""
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    with launch.alone_in(run_in(tmp_path)):
+        assert (tmp_path / ".training.lock").exists()
+    with launch.alone_in(run_in(tmp_path / "other", "slurm")):  # the second of its run
+        assert not (tmp_path / "other").exists()
+
+
+def test_only_parts_of_checkpoints_of_this_very_folder_are_swept(tmp_path):
+    mine, kept = tmp_path / ".epoch_1.pth.12.part", tmp_path / "deeper/.epoch_1.pth.12.part"
+    others = [kept, tmp_path / ".notes.12.part", tmp_path / "...part"]
+    kept.parent.mkdir()
+    for path in (mine, *others):
+        path.touch()
+    (tmp_path / ".epoch_2.pth.12.part").mkdir()
+    with launch.alone_in(run_in(tmp_path)):
+        assert not mine.exists() and all(path.exists() for path in others)
 
 
 def test_a_frozen_process_is_waited_for_as_long_as_the_config_says_and_then_told(tmp_path):

@@ -22,6 +22,7 @@ from robustnet_mm.engine.launch import (
     common_arguments,
     ending_on_interrupt,
     finish,
+    make_work_dir,
     read_config,
     telling_who_is_lost,
 )
@@ -109,6 +110,7 @@ def main():
     checkpoint = read_checkpoint(args.checkpoint)
     cfg = read_config(**common_arguments(args))
     cfg.load_from, cfg.resume = None, False
+    make_work_dir(cfg.work_dir)
     if args.show or args.show_dir:
         draw_predictions(cfg, args)
     if args.tta:

@@ -49,11 +49,13 @@ def main():
         if "base_batch_size" not in cfg.get("auto_scale_lr", {}):
             raise ValueError("--auto-scale-lr needs auto_scale_lr.base_batch_size in the config")
         cfg.auto_scale_lr.enable = True
-    if args.resume:
+    if args.resume is not None:
+        if not args.resume:
+            raise ValueError("--resume= names no file: give a path, or --resume for the newest")
         cfg.resume = True
         cfg.load_from = None if args.resume == "auto" else args.resume
     interrupt = ending_on_interrupt(lambda: how_to_resume(cfg.work_dir))
-    with alone_in(cfg.work_dir), interrupt, telling_who_is_lost(cfg):
+    with alone_in(cfg), interrupt, telling_who_is_lost(cfg):
         build_runner(cfg, ("train", "val")).train()
     finish()
 

@@ -14,6 +14,7 @@ from typing import Any
 import mmcv
 from mmengine.logging import print_log
 
+from robustnet_mm.arguments import is_number
 from robustnet_mm.datasets.headers import Header, read_headers
 
 IMAGE_KEYS = ("id", "file_name", "width", "height")
@@ -26,6 +27,11 @@ def few(names: Any, most: int = 8) -> str:
     """The first names, and how many more there are."""
     names = [str(name) for name in names]
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def is_id(value: Any) -> bool:
+    """A whole number; pandas writes 1.0, which mmdet and pycocotools take for 1."""
+    return is_number(value) and float(value).is_integer()
 
 
 def warn(message: str) -> None:
@@ -41,7 +47,7 @@ def check_keys(entries: Any, keys: Sequence[str], kind: str, at: str) -> None:
                 f"{at}: {kind} {index} must have {', '.join(keys)}, it lacks {', '.join(missing)}: "
                 f"add them, or {_CONVERT}"
             )
-        if not isinstance(entry["id"], (int, str)):
+        if not is_id(entry["id"]) and not isinstance(entry["id"], str):
             raise ValueError(
                 f"{at}: the id of {kind} {index} must be a number, got {entry['id']!r}: {_CONVERT}"
             )
@@ -96,16 +102,21 @@ def check_bbox(annotation: Mapping, at: str) -> None:
             f"{at}: bbox must be four finite numbers (x, y, width, height), {which} has {box}: "
             "mend it or take it out"
         )
-    kinds_of = (("area", (int, float)), ("category_id", int), ("image_id", (int, str)))
-    for key, kinds in kinds_of:
-        if not isinstance(annotation[key], kinds):
+    fits = dict(
+        area=is_number, category_id=is_id, image_id=lambda v: is_id(v) or isinstance(v, str)
+    )
+    for key, fit in fits.items():
+        if not fit(annotation[key]):
+            kind = "a number" if key == "area" else "a whole number"
             raise ValueError(
-                f"{at}: {key} must be a number, annotation {annotation['id']} has "
+                f"{at}: {key} must be {kind}, annotation {annotation['id']} has "
                 f"{annotation[key]!r}: mend it or take it out"
             )
 
 
-def why_unusable(annotation: Mapping, image: Mapping | None, labels: Mapping) -> str | None:
+def why_unusable(
+    annotation: Mapping, image: Mapping | None, labels: Mapping, training: bool
+) -> str | None:
     """The reason for which mmdet leaves an annotation out, None if it is used."""
     if image is None:
         return "of an image that is not in the file"
@@ -116,6 +127,8 @@ def why_unusable(annotation: Mapping, image: Mapping | None, labels: Mapping) ->
     down = min(y + height, image["height"]) - max(y, 0)
     if width < 1 or height < 1 or annotation["area"] <= 0:
         return "less than a pixel wide or high, or of area 0"
+    if training and annotation.get("iscrowd"):
+        return "crowds (iscrowd), from which no detector learns"
     return "outside of its image" if across <= 0 or down <= 0 else None
 
 
@@ -166,7 +179,7 @@ def check_content(
     for annotation in annotations:
         check_bbox(annotation, at)
         image = images.get(annotation["image_id"])
-        reason = why_unusable(annotation, image, labels)
+        reason = why_unusable(annotation, image, labels, phases == {"train"})
         if reason:
             reasons[reason] += 1
         elif labels[annotation["category_id"]] in names and not annotation.get("ignore"):

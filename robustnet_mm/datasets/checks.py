@@ -182,7 +182,7 @@ def check_folder(
     need(folder, "image folder", where, "data_prefix")
     if ann_file:
         need(join(root, ann_file), "annotation file", where, "ann_file")
-        lines = join(root, ann_file).read_text().splitlines()
+        lines = _lines_of(join(root, ann_file), where)
         names = [line.strip().rsplit(" ", 1)[0] if labelled else line for line in lines]
         need_images(folder, names, join(root, ann_file), where, "data_prefix")
         labels = listed_labels(lines, join(root, ann_file), where) if labelled else []
@@ -190,6 +190,22 @@ def check_folder(
     if labelled:
         return Classes(_check_subfolders(dataset, folder, where, "train" in phases))
     return Classes(None)
+
+
+def _lines_of(path: Path, where: str) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{where}: {str(path)!r} must be a text in UTF-8, {error}: save it as such"
+        ) from error
+    empty = [number for number, line in enumerate(lines, start=1) if not line.strip()]
+    if empty:
+        raise ValueError(
+            f"{where}: line {empty[0]} of {str(path)!r} is empty, and would be an image without a "
+            "name: take it out"
+        )
+    return lines
 
 
 def _check_subfolders(dataset: Mapping, folder: Path, where: str, training: bool) -> list[str]:
@@ -201,6 +217,12 @@ def _check_subfolders(dataset: Mapping, folder: Path, where: str, training: bool
             f"({len(found)}: {few(found)}), got {len(classes)}: {few(classes)}; name the classes "
             "that are there"
         )
+    if classes is not None and not isinstance(classes, str):
+        if set(classes) == set(found) and list(classes) != found:
+            raise ValueError(
+                f"{where}.metainfo.classes must stand in the order of the folders' names, in which "
+                f"mmpretrain numbers the labels, {few(found)}; got {few(classes)}"
+            )
     return found
 
 
@@ -233,7 +255,7 @@ def check_data(cfg: Mapping, phases: tuple[str, ...] = PHASES) -> dict[str, Clas
         FileNotFoundError: a folder, an annotation file or images that it names are not there.
         ValueError: an annotation cannot be read or does not have the config's classes.
     """
-    if not is_first():
+    if not is_first(cfg.get("launcher")):
         return {}
     scope, found = cfg.get("default_scope"), {}
     for where, dataset, used_for in _different_datasets(cfg, phases):

@@ -69,9 +69,9 @@ def cache_file(folder: Path) -> Path:
 
 def load_cache(path: Path) -> dict[str, list]:
     """Name -> [time, bytes, *Header] of what was kept; empty where it cannot be read."""
-    if not path.exists():
-        return {}
     try:
+        if not path.exists():
+            return {}
         kept = json.loads(path.read_bytes())
         kinds = (int, int, int, int, int, str)
         for name, entry in kept.items():

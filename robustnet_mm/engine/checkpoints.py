@@ -1,18 +1,36 @@
 """Checkpoints of a training: kept until the next one stands, and found again after a crash."""
 
+import inspect
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import print_log
 
+from robustnet_mm.arguments import nearest
 from robustnet_mm.registry import HOOKS
 from robustnet_mm.weight_files import read_checkpoint
 
 _POINTER = "last_checkpoint"  # mmengine's file that names the newest
-_OWN_NAMES = re.compile(r"(epoch|iter)_\d+\.pth")
+_SETTINGS = tuple(inspect.signature(CheckpointHook.__init__).parameters)
+
+
+def folder_of(cfg: Mapping) -> Path:
+    """Where a training's checkpoints are: in its work directory, or in the hook's `out_dir`."""
+    work_dir, out_dir = Path(cfg["work_dir"]), _hook(cfg).get("out_dir")
+    return Path(out_dir, work_dir.name) if out_dir else work_dir
+
+
+def _hook(cfg: Mapping) -> Mapping:
+    return (cfg.get("default_hooks") or {}).get("checkpoint") or {}
+
+
+def _named_in(work_dir: str | Path) -> str:
+    """What the pointer of a work directory says, '' for nothing."""
+    pointer = Path(work_dir, _POINTER)
+    return pointer.read_bytes()[:4096].decode(errors="replace").strip() if pointer.is_file() else ""
 
 
 def last_checkpoint(work_dir: str | Path) -> Path | None:
@@ -20,60 +38,77 @@ def last_checkpoint(work_dir: str | Path) -> Path | None:
 
     Where the whole folder was moved or copied, its own file of that name is meant.
     """
-    pointer = Path(work_dir) / _POINTER
-    name = pointer.read_text().strip() if pointer.is_file() else ""
-    places = [pointer.with_name(Path(name).name), Path(name)] if name else []
-    return next((path for path in places if path.exists()), None)
+    name = _named_in(work_dir)
+    if not Path(name).name.strip("."):
+        return None
+    for path in (Path(work_dir, Path(name).name), Path(name)):
+        try:
+            if path.exists():
+                return path
+        except (OSError, ValueError):  # a name that no file can have
+            pass
+    return None
 
 
-def find_newest(work_dir: str | Path) -> tuple[Path, dict | None] | None:
-    """The newest whole checkpoint of a work directory and its content, to go on from.
+def find_newest(cfg: Mapping) -> tuple[Path, dict | None] | None:
+    """The newest whole checkpoint of a training and its content, to go on from.
 
     That is the one that mmengine's `last_checkpoint` names. It is another where that file names
-    none that is there, where the named one is damaged, or where a newer one stands beside it,
+    none that is there, where the named one is damaged, or where a later one stands beside it,
     because the training was killed before it wrote the name; this is said.
 
     Returns:
         None where there is no checkpoint at all. A folder, as DeepSpeed writes, has no content.
 
     Raises:
-        ValueError: There are checkpoints, and none is whole.
+        ValueError: There are checkpoints, and none is whole or has the name that the config gives.
     """
+    work_dir, folder = Path(cfg["work_dir"]), folder_of(cfg)
     named, reasons = last_checkpoint(work_dir), []
-    for path in _newest_first(Path(work_dir), named):
+    for path in _newest_first(work_dir, folder, _hook(cfg).get("filename_tmpl")):
         try:
             content = None if path.is_dir() else read_checkpoint(path)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             reasons.append(str(error))
             continue
         if path != named:
-            pointed = f"{_POINTER} names {named}" if named else f"{_POINTER} names none"
-            why = "; ".join([pointed, *reasons])
+            name = named or _named_in(work_dir)[:200]
+            said = f"{_POINTER} names {name}" + ("" if named else ", which is not there")
+            why = "; ".join([said if name else f"{_POINTER} names none", *reasons])
             message = f"--resume goes on from {path}, the newest whole checkpoint ({why})"
             print_log(message, "current", logging.WARNING)
         return path, content
-    if reasons:
+    others = sorted(path.name for path in folder.glob("*.pth"))
+    if reasons or others:
+        why = reasons[0] if reasons else f"of the names that this config gives, but {others[:3]}"
         raise ValueError(
-            f"no checkpoint in {work_dir} is whole ({reasons[0]}): name another by --resume PATH, "
-            "or leave --resume out and start anew in another --work-dir"
+            f"no checkpoint in {folder} is whole ({why}): name another by --resume PATH, or leave "
+            "--resume out and start anew in another --work-dir"
         )
     return None
 
 
-def _newest_first(folder: Path, named: Path | None) -> Iterator[Path]:
-    places = {folder, named.parent} if named else {folder}
-    files = [path for place in places for path in place.glob("*.pth")]
-    files = [path for path in files if _OWN_NAMES.fullmatch(path.name) and path != named]
-    files.sort(key=_time_of, reverse=True)
-    if named is None:
-        return iter(files)
-    # newer than the pointer, which is written after each checkpoint
-    newer = [path for path in files if _time_of(path) > _time_of(folder / _POINTER)]
-    return iter([*newer, named, *files[len(newer) :]])
+def _newest_first(work_dir: Path, folder: Path, template: str | None) -> list[Path]:
+    pattern = r"(?:epoch|iter)_(\d+)\.pth"
+    if template:
+        pattern = re.sub(r"\\\{[^}]*\\\}", r"(\\d+)", re.escape(template), count=1)
 
+    def number(name: str) -> int:
+        match = re.fullmatch(pattern, name)
+        return int(match[1]) if match else -1
 
-def _time_of(path: Path) -> int:
-    return path.stat().st_mtime_ns
+    pointer, named = work_dir / _POINTER, last_checkpoint(work_dir)
+    files = [path for path in folder.glob("*") if number(path.name) >= 0 and path.is_file()]
+    files = sorted((path for path in files if path != named), key=lambda path: -number(path.name))
+    last = number(Path(_named_in(work_dir)).name)
+    if last < 0:
+        return [named] * bool(named) + files
+    # the pointer is written after each checkpoint: what has a higher number and is older than it
+    # is of an earlier training
+    above = [path for path in files if number(path.name) > last]
+    later = [p for p in above if p.stat().st_mtime_ns > pointer.stat().st_mtime_ns]
+    below = [path for path in files if number(path.name) <= last]
+    return [*later, *([named] * bool(named)), *below, *(p for p in above if p not in later)]
 
 
 class _RemovesLater:
@@ -112,6 +147,10 @@ class WholeCheckpointHook(CheckpointHook):
     """
 
     def __init__(self, *args, backend_args: dict | None = None, **kwargs):
+        for name in kwargs:  # mmengine's takes any, and fails when it saves
+            if name not in _SETTINGS:
+                hint = nearest(name, _SETTINGS)
+                raise ValueError(f"{name} is no argument of WholeCheckpointHook{hint}")
         super().__init__(*args, backend_args=backend_args or dict(backend="whole"), **kwargs)
 
     def before_train(self, runner):

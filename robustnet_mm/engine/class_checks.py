@@ -6,6 +6,7 @@ from typing import Any
 
 from mmengine.registry import MODELS
 
+from robustnet_mm.arguments import as_tuple
 from robustnet_mm.datasets.annotations import few
 from robustnet_mm.datasets.labels import Classes
 
@@ -79,6 +80,14 @@ def check_classes(cfg: Mapping, found: Mapping[str, Classes]) -> None:
     """
     numbers = class_numbers(cfg)
     named = {where: known.names for where, known in found.items() if known.names is not None}
+    first = next(iter(named), None)
+    for where, names in named.items():
+        if names != named[first]:
+            raise ValueError(
+                f"{where} must have the classes of {first} in the same order, which numbers the "
+                f"labels, {few(named[first])}; got {few(names)}: write the same metainfo.classes "
+                "in both, or give both the same folders"
+            )
     for where, (names, at_least) in found.items():
         right = at_least if names is None else len(names)
         wrong = [
@@ -95,14 +104,6 @@ def check_classes(cfg: Mapping, found: Mapping[str, Classes]) -> None:
                 f"{', '.join(f'{key}={numbers[key]}' for key in wrong)}: set --cfg-options "
                 f"{' '.join(f'{key}={right}' for key in wrong)}"
             )
-    first = next(iter(named), None)
-    for where, names in named.items():
-        if names != named[first]:
-            raise ValueError(
-                f"{where} must have the classes of {first} in the same order, which numbers the "
-                f"labels, {few(named[first])}; got {few(names)}: write the same metainfo.classes "
-                "in both, or give both the same folders"
-            )
 
 
 def check_trained_classes(checkpoint: Mapping, names: Sequence[str] | None, path: str) -> None:
@@ -117,10 +118,9 @@ def check_trained_classes(checkpoint: Mapping, names: Sequence[str] | None, path
         ValueError: They differ.
     """
     meta = checkpoint.get("meta")
-    trained = ((meta.get("dataset_meta") if isinstance(meta, Mapping) else None) or {}).get(
-        "classes"
-    )
-    if trained and names and list(trained) != list(names):
+    data = meta.get("dataset_meta") if isinstance(meta, Mapping) else None
+    trained = as_tuple(data.get("classes")) if isinstance(data, Mapping) else None
+    if trained and names is not None and list(trained) != list(names):
         raise ValueError(
             f"the classes of the test must be those with which {path} was trained, which number "
             f"the labels, {len(trained)} ({few(trained)}); got {len(names)} ({few(names)}): name "

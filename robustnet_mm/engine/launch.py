@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 import socket
 import sys
 import traceback
@@ -11,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import torch
 from mmengine.config import Config, ConfigDict, DictAction
@@ -18,9 +18,9 @@ from mmengine.logging import print_log
 from mmengine.registry import MODELS, RUNNERS
 from mmengine.runner import FlexibleRunner, Runner
 
-from robustnet_mm.arguments import arguments_of, nearest
+from robustnet_mm.arguments import arguments_of, check_number, nearest
 from robustnet_mm.downloads import forget_fetched
-from robustnet_mm.engine.checkpoints import last_checkpoint
+from robustnet_mm.engine.checkpoints import folder_of, last_checkpoint
 from robustnet_mm.engine.checks import check_config
 from robustnet_mm.engine.start import check_fit, read_start
 from robustnet_mm.files import locked, sweep
@@ -29,9 +29,20 @@ from robustnet_mm.processes import is_first
 from robustnet_mm.weight_files import let_hosts_read_safely
 
 PATIENCE = 1800  # seconds for which processes of a run wait for each other, unless a config says
-_LOST = re.compile("tim(ed|e) ?out|closed by peer|connection reset|broken pipe", re.IGNORECASE)
-# what tools and hosts read of a config beside the arguments of a Runner
-_RUNNERS_OWN = ("auto_scale_lr", "runner_type", "tta_model", "tta_pipeline")
+# what tools, hosts and Runners read of a config beside the arguments of a Runner
+_RUNNERS_OWN = (
+    "activation_checkpointing",
+    "auto_scale_lr",
+    "compile",
+    "efficient_conv_bn_eval",
+    "find_unused_parameters",
+    "init_weights_for_test_or_val",
+    "model_wrapper_cfg",
+    "runner_type",
+    "sync_bn",
+    "tta_model",
+    "tta_pipeline",
+)
 
 
 def add_common_arguments(parser: ArgumentParser):
@@ -97,9 +108,10 @@ def _check_keys(cfg: Config, options: Mapping):
     for key in options:
         name = key.partition(".")[0]
         if name not in known:
+            hint = nearest(name, known)
             raise ValueError(
-                f"--cfg-options sets {key}, and neither the config nor the Runner has "
-                f"{name!r}{nearest(name, known)} A key that is meant to be new: --allow-new-keys"
+                f"--cfg-options sets {key}, and neither the config nor the Runner has {name!r}"
+                f"{hint or '.'} A key that is meant to be new: --allow-new-keys"
             )
 
 
@@ -117,6 +129,7 @@ def build_runner(cfg: Config, splits: tuple[str, ...]) -> Runner:
     start = read_start(cfg)
     dist_cfg = cfg.setdefault("env_cfg", {}).setdefault("dist_cfg", dict(backend="nccl"))
     dist_cfg.setdefault("timeout", PATIENCE)
+    check_number("env_cfg.dist_cfg.timeout", dist_cfg.timeout, 1)
     if cfg.launcher == "pytorch" and not torch.cuda.is_available():
         _distribute_on_cpu(cfg)
     runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
@@ -135,8 +148,9 @@ def _check_start(runner: Runner, start: dict, resume: bool):
     """FlexibleRunner makes its model late: there another one is made for the check, once."""
     if isinstance(runner.model, torch.nn.Module):
         check_fit(runner.model, start, resume)
-    elif is_first():
-        check_fit(MODELS.build(runner.model), start, resume)
+    elif is_first(runner.cfg.launcher):
+        with torch.random.fork_rng():  # other processes make none
+            check_fit(MODELS.build(runner.model), start, resume)
 
 
 def how_to_resume(work_dir: str) -> str:
@@ -147,34 +161,47 @@ def how_to_resume(work_dir: str) -> str:
     return f"the same command with --resume goes on from {newest}"
 
 
+def make_work_dir(work_dir: str) -> None:
+    """Make the folder, and see that it can be written.
+
+    Raises:
+        ValueError: It cannot.
+    """
+    try:
+        Path(work_dir).mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=work_dir):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"work_dir {work_dir} cannot be written ({error}): name another by --work-dir"
+        ) from error
+
+
 @contextmanager
-def alone_in(work_dir: str) -> Iterator[None]:
+def alone_in(cfg: Config) -> Iterator[None]:
     """One training at a time in a work directory; what killed ones were writing is removed.
 
     Raises:
         ValueError: Another one runs there, or the folder cannot be written.
     """
-    if not is_first():
+    if not is_first(cfg.launcher):
         yield
         return
-    lock = Path(work_dir, ".training.lock")
+    make_work_dir(cfg.work_dir)
+    lock = Path(cfg.work_dir, ".training.lock")
     with ExitStack() as stack:
         try:
-            lock.parent.mkdir(parents=True, exist_ok=True)
             file = stack.enter_context(locked(lock, wait=False))
         except BlockingIOError as error:
             raise ValueError(
-                f"another training runs in work_dir {work_dir} ({lock.read_text().strip()}): wait "
-                "for its end, or name another folder by --work-dir"
-            ) from error
-        except OSError as error:
-            raise ValueError(
-                f"work_dir {work_dir} cannot be written ({error}): name another by --work-dir"
+                f"another training runs in work_dir {cfg.work_dir} ({lock.read_text().strip()}): "
+                "wait for its end, or name another folder by --work-dir"
             ) from error
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
         file.flush()
-        sweep(lock.parent)
+        for folder in {Path(cfg.work_dir), folder_of(cfg)}:
+            sweep(folder)
         yield
 
 
@@ -187,7 +214,8 @@ def telling_who_is_lost(cfg: Config) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if cfg.launcher == "none" or not _LOST.search(str(error)):
+        lost = isinstance(error, torch.distributed.DistError) or "gloo" in str(error)
+        if cfg.launcher == "none" or not lost:
             raise
         traceback.print_exc()
         rank, limit = os.environ.get("RANK", "?"), cfg.env_cfg.dist_cfg.timeout
@@ -206,7 +234,7 @@ def ending_on_interrupt(next_step: Callable[[], str]) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        if is_first():
+        if int(os.environ.get("RANK", 0)) == 0:
             sys.stderr.write(f"\ninterrupted: {next_step()}\n")
         if torch.distributed.is_initialized():  # the others may wait for this process
             sys.stderr.flush()

@@ -26,9 +26,10 @@ def read_start(cfg: Config) -> dict | None:
     """
     start, resume = cfg.get("load_from"), bool(cfg.get("resume"))
     if resume and start is None:
-        newest = find_newest(cfg.work_dir)
+        newest = find_newest(cfg)
         if newest is None:
             print_log(f"nothing to resume in {cfg.work_dir}: training starts anew", "current")
+            cfg.resume = False
             return None
         cfg.load_from, content = str(newest[0]), newest[1]
     elif start is None:
@@ -41,7 +42,11 @@ def read_start(cfg: Config) -> dict | None:
 
 
 def _check_resumable(cfg: Config, content: dict):
-    if missing := [key for key in _OF_A_TRAINING if key not in content]:
+    needed = [*_OF_A_TRAINING, *(["param_schedulers"] if cfg.get("param_scheduler") else [])]
+    missing = [key for key in needed if not isinstance(content.get(key), (dict, list))]
+    meta = content["meta"] if "meta" not in missing else {}
+    missing += [f"meta.{u}" for u in ("epoch", "iter") if not isinstance(meta.get(u), int)]
+    if missing:
         raise ValueError(
             f"only the checkpoint of a training can be resumed, {cfg.load_from} lacks "
             f"{', '.join(missing)}: start a new training from its weights by load_from="
@@ -49,15 +54,22 @@ def _check_resumable(cfg: Config, content: dict):
         )
     loop = cfg.get("train_cfg") or {}
     for unit, most in (("epoch", loop.get("max_epochs")), ("iter", loop.get("max_iters"))):
-        if most is not None and content["meta"].get(unit, 0) >= most:
+        if most is not None and meta[unit] >= most:
             key = f"train_cfg.max_{unit}s"
             print_log(
-                f"{cfg.load_from} is of {unit} {content['meta'][unit]}, and {key} is {most}: the "
-                f"training is finished, and nothing is left to do. To train longer, set {key} and "
-                "the ends of param_scheduler",
+                f"{cfg.load_from} is of {unit} {meta[unit]}, and {key} is {most}: the training is "
+                f"finished, and nothing is left to do. To train longer, set {key} and the ends of "
+                "param_scheduler",
                 "current",
                 logging.WARNING,
             )
+
+
+def _taken_by_mmengine(checkpoint: dict) -> dict[str, torch.Tensor]:
+    """The weights that mmengine finds in a checkpoint: it looks under 'state_dict' alone."""
+    held = checkpoint.get("state_dict", checkpoint)
+    weights = {key: value for key, value in held.items() if torch.is_tensor(value)}
+    return {key.removeprefix("module."): value for key, value in weights.items()}
 
 
 def check_fit(model: nn.Module, checkpoint: dict, resume: bool = False):
@@ -71,17 +83,23 @@ def check_fit(model: nn.Module, checkpoint: dict, resume: bool = False):
             of another model.
     """
     model = model.module if is_model_wrapper(model) else model
-    found, own = find_state_dict(checkpoint), model.state_dict()
+    found, own = _taken_by_mmengine(checkpoint), model.state_dict()
     backbone = [key for key in own if key.startswith("backbone.")]
     fit = [key for key in backbone if key in found and found[key].shape == own[key].shape]
     if 2 * len(fit) < len(backbone):
+        if not fit and not (wrapped := find_state_dict(checkpoint)).keys().isdisjoint(backbone):
+            raise ValueError(
+                "load_from names a checkpoint whose weights are wrapped otherwise than mmengine "
+                f"reads them (it finds {some(found, 3) or 'none'}): save them by torch.save("
+                f"dict(state_dict=weights), FILE), with keys such as {some(wrapped, 1)}"
+            )
         raise ValueError(
             f"load_from or resume names a checkpoint of another architecture: {len(fit)} of the "
             f"{len(backbone)} tensors of the backbone are in it (it holds {some(found, 3)}): check "
             "model.backbone, or load published networks by init_cfg=dict(type="
             "'robustnet_mm.PretrainedTower', ...) of each tower"
         )
-    bad = [k for k, v in found.items() if v.is_floating_point() and not v.isfinite().all()]
+    bad = [k for k in own if k in found and not found[k].isfinite().all()]
     if bad:
         raise ValueError(
             f"load_from or resume names a checkpoint with weights that are not finite ({some(bad)})"
