@@ -350,7 +350,10 @@ def interrupt(tool, moment, data, work):
     environment["XDG_CACHE_HOME"] = str(work)  # where yapf, at its first start, writes its grammar
     pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
     command += ["--work-dir", str(work), "--cfg-options", *options]
-    run, before = subprocess.Popen(command, cwd=ROOT, start_new_session=True, **pipes), ""
+    # what starts the tests may ignore Ctrl-C, as a shell does for its background jobs
+    listening = dict(preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+    run = subprocess.Popen(command, cwd=ROOT, start_new_session=True, **pipes, **listening)
+    before = ""
     for line in run.stdout:
         before += line
         if re.search(moment, line):
