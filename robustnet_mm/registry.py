@@ -22,7 +22,7 @@ def _child(name: str, parent: Registry, *locations: str) -> Registry:
 
 MODELS = _child("model", mmengine_registry.MODELS, "robustnet_mm.models")
 WEIGHT_INITIALIZERS = _child(
-    "weight initializer", mmengine_registry.WEIGHT_INITIALIZERS, "robustnet_mm.checkpoint"
+    "weight initializer", mmengine_registry.WEIGHT_INITIALIZERS, "robustnet_mm.weights"
 )
 DATASETS = _child("dataset", mmengine_registry.DATASETS, "robustnet_mm.datasets")
 TRANSFORMS = _child("transform", mmengine_registry.TRANSFORMS, "robustnet_mm.datasets")

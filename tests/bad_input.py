@@ -23,13 +23,13 @@ from mmengine.logging import MMLogger
 from mmengine.registry import DATASETS, MODELS, DefaultScope
 from PIL import Image
 
-from robustnet_mm.checkpoint import PretrainedTower
 from robustnet_mm.datasets.loading import LoadImage
 from robustnet_mm.engine.checks import check_config
 from robustnet_mm.engine.hooks import CheckedImagesHook
 from robustnet_mm.engine.launch import build_runner, read_config
 from robustnet_mm.models import RobustNet
-from robustnet_mm.weight_files import find_state_dict, read_checkpoint
+from robustnet_mm.weights import PretrainedTower
+from robustnet_mm.weights.files import find_state_dict, read_checkpoint
 
 DETECTOR = "configs/digit_scenes/mask-rcnn_robustnet-nano_digit-scenes.py"
 CLASSIFIER = "configs/digit_scenes/robustnet-nano_5e_crops.py"

@@ -16,11 +16,11 @@ from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 
-from robustnet_mm import downloads
+from robustnet_mm.weights import downloads
 
 torch.set_num_threads(1)
 # whose tests share what takes long to make: one process runs such a file, others go test by test
-TOGETHER = "bad_input configs digit_scenes look monitor own_data plugin study tools".split()
+TOGETHER = "bad_input configs digit_scenes look monitor own_data plugin study tools views".split()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,4 +1,4 @@
-"""What several test files use: the rule for rounding errors, random networks, photographs."""
+"""What several test files use: the rule for rounding errors, small networks and trainings."""
 
 import socket
 from pathlib import Path
@@ -7,6 +7,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.registry import MODELS as ROOT_MODELS
+from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import Dataset
@@ -201,3 +203,46 @@ def photographs(folder, batch=20):
             images.append(torch.from_numpy(image).float().permute(2, 0, 1))
             labels.append(int(label))
         yield torch.stack(images), torch.tensor(labels)
+
+
+# what the tool and the views are run on; tests/look/conftest.py makes data and checkpoints
+DETECTOR = "configs/digit_scenes/mask-rcnn_robustnet-nano_digit-scenes.py"
+CLASSIFIER = "configs/digit_scenes/robustnet-nano_5e_crops.py"
+CLASSES = 5
+BACKBONE = dict(type="robustnet_mm.RobustNet", arch="nano", weave=[(0, 0), (2, 1), (4, 2), (6, 3)])
+HEAD = dict(
+    type="robustnet_mm.TwoTowerHead",
+    num_classes=CLASSES,
+    cnn=dict(in_channels=256),
+    vit=dict(in_channels=96, pool="token"),
+)
+
+
+def classifier(opened=True, **backbone):
+    """mmpretrain's classifier with nano towers and heads that tell images apart."""
+    with DefaultScope.overwrite_default_scope("mmpretrain"):
+        model = ROOT_MODELS.build(
+            dict(type="ImageClassifier", backbone={**BACKBONE, **backbone}, head=HEAD)
+        )
+    if opened:
+        open_gates(model.backbone)
+    for head in (model.head.cnn, model.head.vit):
+        torch.nn.init.normal_(head.fc.weight, std=0.5)
+    return model.eval()
+
+
+def host_classifier():
+    """A classifier of the host with nothing of this package in it."""
+    with DefaultScope.overwrite_default_scope("mmpretrain"):
+        return ROOT_MODELS.build(
+            dict(
+                type="ImageClassifier",
+                backbone=dict(type="ResNet", depth=18, base_channels=8, stem_channels=8),
+                neck=dict(type="GlobalAveragePooling"),
+                head=dict(type="LinearClsHead", num_classes=CLASSES, in_channels=64),
+            )
+        ).eval()
+
+
+def photos(n=1, height=64, width=96):
+    return torch.randn(n, 3, height, width)

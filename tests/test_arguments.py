@@ -7,7 +7,6 @@ import pytest
 from torch import nn
 
 from robustnet_mm.arguments import arguments_of
-from robustnet_mm.checkpoint import PretrainedTower
 from robustnet_mm.datasets.loading import LoadImage
 from robustnet_mm.engine.hooks import CheckedImagesHook, NaNGuardHook
 from robustnet_mm.engine.metrics import TowerAccuracy
@@ -30,6 +29,7 @@ from robustnet_mm.models.heads import (
     TimmViTClassifier,
     ViTClassifier,
 )
+from robustnet_mm.weights import PretrainedTower
 
 SMALL_CNN = dict(model_name="resnet18", model_args=dict(layers=(1, 1, 1, 1), channels=(8,) * 4))
 SMALL_VIT = dict(

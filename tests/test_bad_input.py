@@ -55,7 +55,6 @@ from mmengine.registry import MODELS
 from safetensors.torch import save_file
 from torch import nn
 
-from robustnet_mm.checkpoint import PretrainedTower
 from robustnet_mm.engine.checks import check_config
 from robustnet_mm.engine.hooks import NaNGuardHook
 from robustnet_mm.engine.metrics import TowerAccuracy
@@ -70,7 +69,7 @@ from robustnet_mm.models import (
     fold_batchnorm,
 )
 from robustnet_mm.models import ViTTower as ViT
-from robustnet_mm.weight_files import read_checkpoint
+from robustnet_mm.weights import PretrainedTower, read_checkpoint
 
 HEADS = "num_classes must be"  # begins the message on numbers of classes
 

@@ -14,10 +14,10 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, DefaultScope
 from safetensors.torch import save_file
 
-from robustnet_mm.key_tables import SOURCES
 from robustnet_mm.models.robustnet import VARIANTS
+from robustnet_mm.weights.sources import SOURCES
 
-OTHERS = ("_base_", "studies")  # parts, and what tests/test_study.py builds
+OTHERS = ("_base_", "studies")  # parts, and what tests/studies builds
 CONFIGS = sorted(p for p in (ROOT / "configs").rglob("*.py") if p.parent.name not in OTHERS)
 FEW_BLOCKS = 3  # of the 12 to 32 of a ViT from `base` on: enough for some exchanges
 # files of the ViT and of the CNN in the paper's models
@@ -210,13 +210,13 @@ def test_classifiers_taken_by_name_load_and_only_what_was_never_published_is_fre
         resnet50="layer1.0.conv1.weight", convnext_tiny="stages.0.blocks.0.conv_dw.weight"
     )
     for part in (head.cnn, head.vit):
-        published = timm.models.get_pretrained_cfg(part.model_name)
+        published = timm.models.get_pretrained_cfg(part.weights_spec.model_name)
         tell = tells.get(published.architecture, "blocks.0.norm1.weight")
         names = [key.removeprefix("model.") for key in part.state_dict()]
         if not published.num_classes:
             names = [name for name in names if not name.startswith(published.classifier)]
         file = {name: torch.randn_like(part.state_dict()[f"model.{name}"]) for name in names}
-        path = tmp_path / "checkpoints" / part.model_name / "model.safetensors"
+        path = tmp_path / "checkpoints" / part.weights_spec.model_name / "model.safetensors"
         path.parent.mkdir(parents=True)
         save_file({**file, tell: torch.zeros(1)}, path)
         before = {key: value.clone() for key, value in part.state_dict().items()}

@@ -1,15 +1,13 @@
 """Two processes train as one would, for both tasks, without find_unused_parameters."""
 
-from pathlib import Path
-
 import pytest
 import torch
-from helpers import close
+from helpers import ROOT, close
 from mmengine.config import Config
 from mmengine.model import MMDistributedDataParallel
 from mmengine.registry import MODELS, DefaultScope
 
-CONFIGS = Path(__file__).resolve().parents[1] / "configs/digit_scenes"
+CONFIGS = ROOT / "configs/digit_scenes"
 
 
 def make_model():
@@ -52,7 +50,7 @@ def work(rank, folder):
 
 
 def test_gradients_of_two_processes_are_those_of_one(tmp_path):
-    torch.multiprocessing.spawn(work, (str(tmp_path),), nprocs=2)
+    torch.multiprocessing.start_processes(work, (str(tmp_path),), nprocs=2, start_method="fork")
     model = make_model()
     loss_of(model, *batch()).backward()
     first, second = (torch.load(tmp_path / f"{rank}.pth") for rank in (0, 1))

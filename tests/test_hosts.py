@@ -1,13 +1,28 @@
-"""The backbone inside models that this package has no config for."""
+"""The table of hosts, and the backbone inside models that this package has no config for."""
 
 import pytest
 import torch
 from mmengine.hub import get_config
+from mmengine.registry import METRICS, DefaultScope
 from mmengine.registry import MODELS as ROOT_MODELS
-from mmengine.registry import DefaultScope
+
+from robustnet_mm.hosts import HOSTS, host_of
 
 BACKBONE = dict(type="robustnet_mm.RobustNet", arch="nano", out_type="pyramid")
 CHANNELS = [32, 64, 128, 256]
+
+
+@pytest.mark.parametrize("scope", HOSTS)
+def test_what_a_row_says_of_its_host_is_there(scope):
+    host = host_of(dict(default_scope=scope))
+    assert host.sample_type()(metainfo=dict(img_shape=(2, 3))).img_shape == (2, 3)
+    assert METRICS.get(host.dump) and ROOT_MODELS.get(f"{scope}.{host.tta_model['type']}")
+
+
+def test_an_unknown_scope_is_named_with_those_that_are_known():
+    for scope in ("mmocr", None):
+        with pytest.raises(ValueError, match=rf"one of mmdet, mmpretrain, got {scope!r}: "):
+            host_of(dict(default_scope=scope))
 
 
 def test_retinanet_takes_the_neck_from_the_level_where_its_own_starts():

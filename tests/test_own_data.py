@@ -12,6 +12,7 @@ import cv2
 import pytest
 import timm
 import torch
+from helpers import ROOT
 
 from robustnet_mm.datasets import (
     coco_classes,
@@ -22,7 +23,6 @@ from robustnet_mm.datasets import (
     switched_on,
 )
 
-ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs/own-data.md").read_text()
 
 

@@ -1,11 +1,12 @@
 """The README's lines of use run and give the shapes that stand beside them."""
 
 import re
-from pathlib import Path
+
+from helpers import ROOT
 
 from robustnet_mm.models import VARIANTS
 
-README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
+README = (ROOT / "README.md").read_text()
 
 
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -25,7 +26,7 @@ def test_the_lines_of_use_print_what_stands_beside_them(capsys):
 
 
 def test_every_file_that_the_documents_link_to_exists():
-    root = Path(__file__).resolve().parents[1]
+    root = ROOT
     for page in (root / "README.md", *(root / "docs").glob("*.md")):
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"

@@ -8,7 +8,7 @@ from helpers import photographs
 from robustnet_mm.models import RobustNet, TwoTowerHead
 
 
-@pytest.mark.extended  # tests/test_model_converters.py: on the same photographs, with MobileNetV2
+@pytest.mark.extended  # test_model_converters.py: on the same photographs, with MobileNetV2
 @pytest.mark.parametrize("cnn", ["resnet18", "conformer_tiny"])
 def test_a_woven_deit_tiny_gives_its_own_logits_and_accuracy_on_photographs(real_data, cnn):
     path = real_data / "weights/deit_tiny_patch16_224.pth"

@@ -18,7 +18,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 
 from robustnet_mm.engine import launch
-from robustnet_mm.weight_files import read_checkpoint
+from robustnet_mm.weights.files import read_checkpoint
 
 
 def begin(function, tmp_path, *args):

@@ -26,7 +26,8 @@ PYTHONS = ((3, 10), (3, 13))
 INSTALL_GB = 12  # 6 in the environment, the rest while pip unpacks and keeps its downloads
 UPSTREAM = "mmcv mmcv-full mmcv-lite mmengine mmdet mmpretrain mmcls mmsegmentation".split()
 IMPORTS = "mmengine mmcv.ops mmdet mmpretrain modelindex timm pycocotools captum".split()
-IMPORTS += "pytorch_grad_cam tensorboard robustnet_mm robustnet_mm.analysis".split()
+IMPORTS += "pytorch_grad_cam tensorboard".split()
+IMPORTS += "robustnet_mm robustnet_mm.look robustnet_mm.studies".split()
 FAILURES = (  # what pip says -> what the user can do
     (
         r"No space left on device|Errno 28",

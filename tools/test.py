@@ -14,7 +14,6 @@ from mmengine.model import is_model_wrapper
 from mmengine.registry import METRICS
 from mmengine.runner import Runner
 
-from robustnet_mm.checkpoint import load_into
 from robustnet_mm.engine.class_checks import check_trained_classes
 from robustnet_mm.engine.launch import (
     add_common_arguments,
@@ -26,7 +25,9 @@ from robustnet_mm.engine.launch import (
     read_config,
     telling_who_is_lost,
 )
-from robustnet_mm.weight_files import find_state_dict, read_checkpoint
+from robustnet_mm.hosts import host_of
+from robustnet_mm.weights.files import find_state_dict, read_checkpoint
+from robustnet_mm.weights.load import load_into
 
 
 def parse_args() -> argparse.Namespace:
@@ -62,12 +63,9 @@ def check_out(out: str):
 
 def draw_predictions(cfg: Config, args: argparse.Namespace):
     """Switch on the host's visualisation hook, whose fields differ between the hosts."""
-    hook = cfg.default_hooks.visualization
-    hook.update(show=args.show, wait_time=args.wait_time)
-    if cfg.default_scope == "mmdet":
-        hook.update(draw=True, test_out_dir=args.show_dir)
-    else:
-        hook.update(enable=True, out_dir=args.show_dir)
+    switch, folder = host_of(cfg).draw
+    settings = dict(switch, show=args.show, wait_time=args.wait_time)
+    cfg.default_hooks.visualization.update({**settings, folder: args.show_dir})
 
 
 def add_tta(cfg: Config):
@@ -80,16 +78,15 @@ def add_tta(cfg: Config):
     data = cfg.test_dataloader.dataset
     while "dataset" in data:
         data = data.dataset
+    host = host_of(cfg)
     if "tta_model" not in cfg:
-        nms = dict(nms=dict(type="nms", iou_threshold=0.5), max_per_img=100)
-        det = dict(type="DetTTAModel", tta_cfg=nms)
-        cfg.tta_model = det if cfg.default_scope == "mmdet" else dict(type="AverageClsScoreTTA")
+        cfg.tta_model = host.tta_model
     if "tta_pipeline" not in cfg:
         flips = [dict(type="RandomFlip", prob=1.0), dict(type="RandomFlip", prob=0.0)]
         *steps, pack = data.pipeline
-        if cfg.default_scope == "mmdet":
-            steps = [step for step in steps if step.type != "LoadAnnotations"]
-            pack.meta_keys = (*pack.meta_keys, "flip", "flip_direction")
+        steps = [step for step in steps if step.type not in host.tta_drops]
+        if host.tta_keys:
+            pack.meta_keys = (*pack.meta_keys, *host.tta_keys)
         cfg.tta_pipeline = [*steps, dict(type="TestTimeAug", transforms=[flips, [pack]])]
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
     data.pipeline = cfg.tta_pipeline
@@ -110,6 +107,7 @@ def main():
     checkpoint = read_checkpoint(args.checkpoint)
     cfg = read_config(**common_arguments(args))
     cfg.load_from, cfg.resume = None, False
+    host_of(cfg)  # an unknown one is told now
     make_work_dir(cfg.work_dir)
     if args.show or args.show_dir:
         draw_predictions(cfg, args)
@@ -123,8 +121,7 @@ def main():
         check_trained_classes(checkpoint, meta.get("classes"), args.checkpoint)
         if args.out:
             part = f"{args.out}.part.pkl"  # whole or not at all
-            dump = "mmdet.DumpDetResults" if cfg.default_scope == "mmdet" else "DumpResults"
-            metric = METRICS.build(dict(type=dump, out_file_path=part))
+            metric = METRICS.build(dict(type=host_of(cfg).dump, out_file_path=part))
             runner.test_evaluator.metrics.append(metric)
         runner.test()
         if args.out and runner.rank == 0:

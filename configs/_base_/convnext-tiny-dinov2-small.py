@@ -11,6 +11,12 @@ vit = dict(
     drop_path_rate=0.1,
     init_cfg=start,
 )
+towers = dict(cnn=cnn, vit=vit, weave="even")
+detector = dict(
+    _delete_=True,  # of the host's ResNet
+    type="robustnet_mm.RobustNet",
+    **towers,
+)
 classifiers = dict(
     cnn=dict(model_name="convnext_tiny.fb_in1k", init_cfg=start),
     vit=dict(
@@ -18,7 +24,8 @@ classifiers = dict(
         init_cfg=dict(**start, allow_missing=[r"model\.head\."]),  # DINOv2 has no classifier
     ),
 )
+widths = [96, 192, 384, 768]
 tower_fpn = [
-    dict(type="robustnet_mm.TowerNeck", in_channels=[96, 192, 384, 768], embed_dims=384),
-    dict(type="mmdet.FPN", in_channels=[96, 192, 384, 768], out_channels=256, num_outs=5),
+    dict(type="robustnet_mm.TowerNeck", in_channels=widths, embed_dims=384),
+    dict(type="mmdet.FPN", in_channels=widths, out_channels=256, num_outs=5),
 ]

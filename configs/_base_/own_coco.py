@@ -4,7 +4,7 @@ DATA_ROOT (data/own) holds `images/`, `annotations/instances_train.json` and `in
 IMAGE_SIZE (800) is the longer side in pixels, EPOCHS (12), BATCH (2) images a process.
 """
 
-_base_ = ["mmdet::_base_/datasets/coco_instance.py", "./coco_1x.py"]
+_base_ = "./mask-rcnn_coco_1x.py"
 
 from robustnet_mm.datasets import coco_classes, palette, positive  # mmengine wants `_base_` first
 
@@ -41,6 +41,16 @@ val_dataloader = dict(dataset=dict(**own, ann_file=annotations["val"], pipeline=
 test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=data_root + annotations["val"], classwise=True)
 test_evaluator = val_evaluator
+
+head = dict(num_classes=len(classes))
+model = dict(roi_head=dict(bbox_head=head, mask_head=head))
+# Faster R-CNN on the same data: for configs that inherit one of Mask R-CNN
+boxes = dict(type="LoadAnnotations", with_bbox=True)
+boxes_only = dict(
+    model=dict(type="FasterRCNN", roi_head=dict(mask_roi_extractor=None, mask_head=None)),
+    train=dict(dataset=dict(pipeline=[train_pipeline[0], boxes, *train_pipeline[2:]])),
+    val=dict(dataset=dict(pipeline=[*test_pipeline[:2], boxes, test_pipeline[3]])),
+)
 
 train_cfg = dict(max_epochs=epochs)
 param_scheduler = [

@@ -19,6 +19,13 @@ vit = dict(
     frozen_stages=_base_.frozen_blocks,
     init_cfg=_base_.vit_start,
 )
+towers = dict(
+    _delete_=True,  # of what stands there
+    type="robustnet_mm.RobustNet",
+    cnn=cnn,
+    vit=vit,
+    weave="even",
+)
 classifiers = dict(
     cnn=dict(
         model_name=cnn["model_name"],
@@ -29,8 +36,20 @@ classifiers = dict(
         init_cfg=dict(_base_.vit_start, allow_missing=[r"model\.head\."]),
     ),
 )
+pyramid = 64  # channels
 widths = [24, 32, 96, 320]
 tower_fpn = [
     dict(type="robustnet_mm.TowerNeck", in_channels=widths, embed_dims=192),
-    dict(type="mmdet.FPN", in_channels=widths, out_channels=64, num_outs=5),
+    dict(type="mmdet.FPN", in_channels=widths, out_channels=pyramid, num_outs=5),
 ]
+narrow_heads = dict(
+    rpn_head=dict(in_channels=pyramid, feat_channels=pyramid),
+    roi_head=dict(
+        bbox_roi_extractor=dict(out_channels=pyramid),
+        bbox_head=dict(in_channels=pyramid, fc_out_channels=256),
+        mask_roi_extractor=dict(out_channels=pyramid),
+        mask_head=dict(in_channels=pyramid, conv_out_channels=pyramid),
+    ),
+    train_cfg=dict(rcnn=dict(sampler=dict(num=128)), rpn_proposal=dict(max_per_img=300)),
+    test_cfg=dict(rpn=dict(max_per_img=300)),
+)

@@ -18,6 +18,13 @@ vit = dict(
     frozen_stages=_base_.frozen_blocks,
     init_cfg=_base_.vit_start,
 )
+towers = dict(
+    _delete_=True,  # of what stands there
+    type="robustnet_mm.RobustNet",
+    cnn=cnn,
+    vit=vit,
+    weave="even",
+)
 classifiers = dict(
     cnn=dict(
         model_name=cnn["model_name"],

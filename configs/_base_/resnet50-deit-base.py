@@ -11,6 +11,12 @@ vit = dict(
     drop_path_rate=0.1,
     init_cfg=start,
 )
+towers = dict(cnn=cnn, vit=vit, weave="even")
+detector = dict(
+    _delete_=True,  # of the host's ResNet
+    type="robustnet_mm.RobustNet",
+    **{**towers, "cnn": dict(**cnn, norm_eval=True)},
+)
 classifiers = dict(
     cnn=dict(model_name="resnet50.a1_in1k", init_cfg=start),
     vit=dict(
@@ -18,7 +24,8 @@ classifiers = dict(
         init_cfg=start,
     ),
 )
+widths = [256, 512, 1024, 2048]
 tower_fpn = [
-    dict(type="robustnet_mm.TowerNeck", in_channels=[256, 512, 1024, 2048], embed_dims=768),
-    dict(type="mmdet.FPN", in_channels=[256, 512, 1024, 2048], out_channels=256, num_outs=5),
+    dict(type="robustnet_mm.TowerNeck", in_channels=widths, embed_dims=768),
+    dict(type="mmdet.FPN", in_channels=widths, out_channels=256, num_outs=5),
 ]

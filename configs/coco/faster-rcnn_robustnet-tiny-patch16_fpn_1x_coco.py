@@ -7,10 +7,5 @@ Not trained by this project: no COCO weights exist. From a classifier's checkpoi
 model.backbone.init_cfg.checkpoint=FILE model.backbone.init_cfg.prefix=backbone.`
 """
 
-_base_ = [
-    "mmdet::_base_/models/faster-rcnn_r50_fpn.py",
-    "mmdet::_base_/datasets/coco_detection.py",
-    "../_base_/coco_1x.py",
-    "../_base_/robustnet-tiny-patch16_fpn.py",
-]
-model = dict(backbone=_base_.robustnet, neck=_base_.tower_fpn)
+_base_ = ["../_base_/faster-rcnn_coco_1x.py", "../_base_/robustnet-tiny-patch16_fpn.py"]
+model = dict(backbone=_base_.detector, neck=_base_.tower_fpn)

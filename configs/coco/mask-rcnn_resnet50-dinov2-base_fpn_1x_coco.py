@@ -10,19 +10,5 @@ model.backbone.vit.init_cfg=None model.backbone.init_cfg.type=robustnet_mm.Pretr
 model.backbone.init_cfg.checkpoint=FILE model.backbone.init_cfg.prefix=backbone.`
 """
 
-_base_ = [
-    "mmdet::_base_/models/mask-rcnn_r50_fpn.py",
-    "mmdet::_base_/datasets/coco_instance.py",
-    "../_base_/coco_1x.py",
-    "../_base_/resnet50-dinov2-base.py",
-]
-model = dict(
-    backbone=dict(
-        _delete_=True,  # of the host's ResNet
-        type="robustnet_mm.RobustNet",
-        cnn=dict(**_base_.cnn, norm_eval=True),
-        vit=_base_.vit,
-        weave="even",
-    ),
-    neck=_base_.tower_fpn,
-)
+_base_ = ["../_base_/mask-rcnn_coco_1x.py", "../_base_/resnet50-dinov2-base.py"]
+model = dict(backbone=_base_.detector, neck=_base_.tower_fpn)

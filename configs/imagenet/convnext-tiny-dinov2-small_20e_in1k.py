@@ -9,4 +9,4 @@ DINOv2 has no classifier: its final norm is loaded, its linear layer starts fres
 """
 
 _base_ = ["../_base_/imagenet_20e.py", "../_base_/convnext-tiny-dinov2-small.py"]
-model = dict(backbone=dict(cnn=_base_.cnn, vit=_base_.vit, weave="even"), head=_base_.classifiers)
+model = dict(backbone=_base_.towers, head=_base_.classifiers)

@@ -5,12 +5,7 @@
 """
 
 _base_ = "./mask-rcnn_mobilenetv2-deit-tiny_own-coco.py"
-
-model = dict(type="FasterRCNN", roi_head=dict(mask_roi_extractor=None, mask_head=None))
-boxes = dict(type="LoadAnnotations", with_bbox=True)  # in the place of boxes and masks
-train, test = _base_.train_pipeline, _base_.test_pipeline
-train_dataloader = dict(dataset=dict(pipeline=[train[0], boxes, *train[2:]]))
-val_dataloader = dict(dataset=dict(pipeline=[*test[:2], boxes, test[3]]))
-test_dataloader = val_dataloader
-val_evaluator = dict(metric="bbox")
-test_evaluator = val_evaluator
+model = _base_.boxes_only.model
+train_dataloader = _base_.boxes_only.train
+val_dataloader = test_dataloader = _base_.boxes_only.val
+val_evaluator = test_evaluator = dict(metric="bbox")

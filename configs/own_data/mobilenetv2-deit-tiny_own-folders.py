@@ -6,7 +6,5 @@ Measured on 2000 images of 10 classes at 128 px, beside each tower alone: docs/e
 """
 
 _base_ = ["../_base_/own_folders.py", "../_base_/own_mobilenetv2-deit-tiny.py"]
-
-towers = dict(type="robustnet_mm.RobustNet", cnn=_base_.cnn, vit=_base_.vit, weave="even")
-model = dict(backbone=dict(_delete_=True, **towers), head=_base_.classifiers)
+model = dict(backbone=_base_.towers, head=_base_.classifiers)
 optim_wrapper = dict(optimizer=dict(lr=1e-3))

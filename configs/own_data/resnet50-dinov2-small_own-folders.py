@@ -6,6 +6,4 @@ Chosen for one GPU of 12 GB; not measured on one. For a CPU: the twin of MobileN
 """
 
 _base_ = ["../_base_/own_folders.py", "../_base_/own_resnet50-dinov2-small.py"]
-
-towers = dict(type="robustnet_mm.RobustNet", cnn=_base_.cnn, vit=_base_.vit, weave="even")
-model = dict(backbone=dict(_delete_=True, **towers), head=_base_.classifiers)
+model = dict(backbone=_base_.towers, head=_base_.classifiers)

@@ -33,10 +33,7 @@ _vit = dict(
         type="robustnet_mm.PretrainedTower", checkpoint="{{$VIT_WEIGHTS:deit_tiny_patch16_224.pth}}"
     ),
 )
-_vit_neck = [
-    dict(type="robustnet_mm.SimplePyramid", embed_dims=192),
-    {**_fpn, "in_channels": [192] * 4},
-]
+_vit_neck = [dict(type="robustnet_mm.SimplePyramid", embed_dims=192, out_channels=64, num_outs=4)]
 grid = dict(
     row=dict(
         none=_none,

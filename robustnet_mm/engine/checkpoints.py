@@ -11,7 +11,7 @@ from mmengine.logging import print_log
 
 from robustnet_mm.arguments import nearest
 from robustnet_mm.registry import HOOKS
-from robustnet_mm.weight_files import read_checkpoint
+from robustnet_mm.weights.files import read_checkpoint
 
 _POINTER = "last_checkpoint"  # mmengine's file that names the newest
 _SETTINGS = tuple(inspect.signature(CheckpointHook.__init__).parameters)

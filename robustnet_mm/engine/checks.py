@@ -13,7 +13,8 @@ from robustnet_mm import registry
 from robustnet_mm.arguments import strange_names
 from robustnet_mm.datasets.checks import check_data, need
 from robustnet_mm.engine.class_checks import check_classes, class_of, dicts_in
-from robustnet_mm.models.towers import IMAGENET_NORM
+from robustnet_mm.hosts import PACKAGES
+from robustnet_mm.models.towers.normalize import IMAGENET_NORM
 
 # what a backbone of ours gives -> those of ours that read it
 _READERS = {
@@ -184,7 +185,7 @@ def check_outputs(cfg: Config):
             f"model.{key} is a {kind.__name__}, which reads both towers, and model.backbone gives "
             "maps only (out_type='pyramid'): take it out, or set model.backbone.out_type=towers"
         )
-    if not maps_only and kind.__module__.split(".")[0] in ("mmdet", "mmpretrain", "mmseg"):
+    if not maps_only and kind.__module__.split(".")[0] in PACKAGES:
         first = f"dict(type='robustnet_mm.{_READERS[name][0]}', ...)"
         step = f"write neck=[{first}, dict(type={reader['type']!r}, ...)]"
         if name == "RobustNet":

@@ -19,14 +19,14 @@ from mmengine.registry import MODELS, RUNNERS
 from mmengine.runner import FlexibleRunner, Runner
 
 from robustnet_mm.arguments import arguments_of, check_number, nearest
-from robustnet_mm.downloads import forget_fetched
 from robustnet_mm.engine.checkpoints import folder_of, last_checkpoint
 from robustnet_mm.engine.checks import check_config
 from robustnet_mm.engine.start import check_fit, read_start
 from robustnet_mm.files import locked, sweep
 from robustnet_mm.ops.place import provide
 from robustnet_mm.processes import is_first
-from robustnet_mm.weight_files import let_hosts_read_safely
+from robustnet_mm.weights.downloads import forget_fetched
+from robustnet_mm.weights.files import let_hosts_read_safely
 
 PATIENCE = 1800  # seconds for which processes of a run wait for each other, unless a config says
 # what tools, hosts and Runners read of a config beside the arguments of a Runner

@@ -9,6 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop
 
+from robustnet_mm.models.probe import ExchangeProbe
 from robustnet_mm.registry import HOOKS
 
 BINS = 40
@@ -49,12 +50,12 @@ class WeaveMonitorHook(Hook):
         if kept.is_file():
             found = json.loads(kept.read_text())
             self.history = [record for record in found if record["epoch"] <= _when(runner)]
-        _probe(runner)  # refuses a network without exchanges before it is trained
+        ExchangeProbe(_model(runner))  # refuses a network without exchanges before it is trained
 
     def before_val_iter(self, runner, batch_idx, data_batch=None):
         """Measure the first batch."""
         if batch_idx == 0:
-            self._probe = _probe(runner).__enter__()
+            self._probe = ExchangeProbe(_model(runner)).__enter__()
 
     def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         """Keep what was measured, and take the probe away."""
@@ -87,12 +88,6 @@ def _when(runner) -> int:
     """The epoch, or the iteration of a training that is counted in iterations."""
     counted = isinstance(getattr(runner, "_train_loop", None), IterBasedTrainLoop)
     return runner.iter if counted else runner.epoch
-
-
-def _probe(runner):
-    from robustnet_mm.analysis import ExchangeProbe  # not by everyone who trains
-
-    return ExchangeProbe(_model(runner))
 
 
 def _model(runner):

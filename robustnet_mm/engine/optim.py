@@ -95,7 +95,7 @@ class TowerLayerDecayConstructor(DefaultOptimWrapperConstructor):
             return self.paramwise_cfg["others"].get("lr_mult", 1.0)
         part = name.split(".")[1]
         if part not in _PARTS:  # a tower that is the backbone itself
-            part = {"cnn": "cnn", "vit": "vit"}[backbone.weights_kind]
+            part = backbone.weights_spec.kind
         if name.endswith("gate.scale"):
             return self.paramwise_cfg["gates"].get(
                 "lr_mult", self.paramwise_cfg["fius"].get("lr_mult", 1.0)

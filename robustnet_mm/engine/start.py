@@ -8,9 +8,9 @@ from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from torch import nn
 
-from robustnet_mm.checkpoint import HALF, in_half_precision
 from robustnet_mm.engine.checkpoints import find_newest
-from robustnet_mm.weight_files import find_state_dict, read_checkpoint, some
+from robustnet_mm.weights.files import find_state_dict, read_checkpoint, some
+from robustnet_mm.weights.load import HALF, in_half_precision
 
 _OF_A_TRAINING = ("meta", "state_dict", "optimizer", "message_hub")  # what mmengine's resume reads
 

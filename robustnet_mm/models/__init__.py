@@ -1,13 +1,12 @@
 """The woven backbone, its heads and its neck."""
 
-from .conv_tower import CONV_ARCHS, ConvTower
 from .data_preprocessor import SizedDataPreprocessor
 from .folding import fold_batchnorm
 from .heads import TwoTowerHead
 from .necks import SimplePyramid, TowerNeck
 from .robustnet import VARIANTS, RobustNet, TowerOutputs
-from .timm_cnn import TimmCNNTower
-from .vit_tower import ViTTower
+from .sized_images import SizedImages
+from .towers import CONV_ARCHS, ConvTower, TimmCNNTower, ViTTower
 from .weave import pair_blocks
 
 __all__ = [
@@ -17,6 +16,7 @@ __all__ = [
     "RobustNet",
     "SimplePyramid",
     "SizedDataPreprocessor",
+    "SizedImages",
     "TimmCNNTower",
     "TowerNeck",
     "TowerOutputs",

@@ -5,14 +5,16 @@ from mmengine.model import BaseDataPreprocessor
 from robustnet_mm.arguments import check_dict
 from robustnet_mm.registry import MODELS, build_part
 
+from .sized_images import SizedImages
+
 
 @MODELS.register_module()
 class SizedDataPreprocessor(BaseDataPreprocessor):
     """A host's data preprocessor, whose batch remembers the size of each image.
 
     Hosts pad the images of a batch to one size, and pass only the padded batch to the backbone.
-    With this around their preprocessor, `RobustNet` finds the sizes on the batch itself, as
-    `images.image_sizes`; see `ViTTower.embed` for what it does with them.
+    With this around their preprocessor, that batch is of `SizedImages`; see `ViTTower.embed` for
+    what `RobustNet` and `ViTTower` do with the sizes.
 
     Args:
         preprocessor: Config of the host's, e.g. `dict(type='mmdet.DetDataPreprocessor', ...)`.
@@ -33,13 +35,13 @@ class SizedDataPreprocessor(BaseDataPreprocessor):
         self.preprocessor = build_part("preprocessor", preprocessor, example)
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """As the host's; `data['inputs'].image_sizes` is ((height, width), ...) of the images.
+        """As the host's; `data['inputs']` are `SizedImages`.
 
-        Where the samples do not say their `img_shape`, there are no sizes.
+        Where the samples do not say their `img_shape`, they are a plain tensor.
         """
         data = self.preprocessor(data, training)
         shapes = [sample.get("img_shape") for sample in data.get("data_samples") or ()]
         mixed = training and getattr(self.preprocessor, "batch_augments", None) is not None
         if shapes and None not in shapes and not mixed:
-            data["inputs"].image_sizes = tuple((shape[0], shape[1]) for shape in shapes)
+            data["inputs"] = SizedImages.of(data["inputs"], [shape[:2] for shape in shapes])
         return data

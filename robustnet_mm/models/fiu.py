@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from timm.layers import DropPath
 from torch import Tensor, nn
 
+from .grids import map_to_tokens, pool_to_grid, tokens_to_map
+
 DIRECTIONS = ("both", "cnn_to_vit", "vit_to_cnn", "none")
 FUSES = ("sum", "attention")
 
@@ -42,22 +44,6 @@ def make_gate(kind: str | None, channels: int, dim: int) -> nn.Module:
     """`Gate` for 'zero'; the identity for None, which is the original's ungated unit."""
     check_gate(kind)
     return nn.Identity() if kind is None else Gate(channels, dim)
-
-
-def pool_to_grid(x: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Mean of the map in each token's cell: (N, C, H, W) -> (N, C, h, w).
-
-    A plain average pooling where the grid divides the map, an adaptive one where it does not
-    (patch 14, odd sizes) or where the map is coarser than the grid. Where the image is no whole
-    number of patches, the cells are those of the image, not of the padded image: an approximation
-    that shifts a cell by less than a patch.
-    """
-    (height, width), (h, w) = x.shape[-2:], grid
-    if (height, width) == (h, w):
-        return x
-    if height % h == 0 and width % w == 0:
-        return F.avg_pool2d(x, (height // h, width // w))
-    return F.adaptive_avg_pool2d(x, grid)
 
 
 class AdditiveAttention(nn.Module):
@@ -100,7 +86,7 @@ class Squeeze(nn.Module):
         self.gate = make_gate(gate, embed_dims, dim=-1)
 
     def forward(self, detail: Tensor, grid: tuple[int, int]) -> Tensor:
-        x = pool_to_grid(detail, grid).flatten(2).transpose(1, 2)  # (N, Cd, h, w) -> (N, h*w, Cd)
+        x = map_to_tokens(pool_to_grid(detail, grid))  # (N, Cd, H, W) -> (N, h*w, Cd)
         x = x.contiguous()  # or torch multiplies, and adds the bias in a pass of its own
         return self.gate(self.act(self.norm(self.proj(x))))
 
@@ -108,7 +94,7 @@ class Squeeze(nn.Module):
 class Expand(nn.Module):
     """Tokens to map: (N, P + h*w, D) -> (N, Cd, h, w); prefix tokens are left out.
 
-    The nearest resize to the map happens where the result is added (`towers.add_guide`):
+    The nearest resize to the map happens where the result is added (`grids.add_guide`):
     everything else runs at token resolution.
     """
 
@@ -120,8 +106,7 @@ class Expand(nn.Module):
         self.gate = make_gate(gate, out_channels, dim=1)
 
     def forward(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
-        x = self.proj(tokens)[:, -grid[0] * grid[1] :]  # the slice comes last: it would be copied
-        x = x.transpose(1, 2).unflatten(2, grid)  # (N, h*w, Cd) -> (N, Cd, h, w)
+        x = tokens_to_map(self.proj(tokens), grid)  # projected first: a slice would be copied
         return self.gate(self.act(self.norm(x)))
 
 
@@ -185,7 +170,7 @@ class FIU(nn.Module):
             return None
         guide = self.expand(tokens, grid)
         if self.expand_share is not None:
-            own = pool_to_grid(detail, grid).flatten(2).transpose(1, 2)
-            share = self.expand_share(own, guide.flatten(2).transpose(1, 2))
-            guide = guide * share.transpose(1, 2).unflatten(2, grid)
+            own = map_to_tokens(pool_to_grid(detail, grid))
+            share = self.expand_share(own, map_to_tokens(guide))
+            guide = guide * tokens_to_map(share, grid)
         return self.drop(guide)

@@ -8,7 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
 from .fiu import Expand
-from .timm_cnn import TimmBlock
+from .towers.timm_cnn import TimmBlock
 
 
 @torch.no_grad()

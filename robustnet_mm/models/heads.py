@@ -17,15 +17,15 @@ from robustnet_mm.arguments import (
     check_whole,
     is_number,
 )
-from robustnet_mm.checkpoint import carry_out_init_cfg
 from robustnet_mm.registry import MODELS, build_part
+from robustnet_mm.weights import LoadableModule, WeightsSpec
 
-from .timm_cnn import create_cnn, empty_trunk, layouts_of
-from .towers import checked_args
-from .vit_tower import HEAD_PARTS, create_vit
+from .towers.timm_cnn import create_cnn, empty_trunk, layouts_of
+from .towers.timm_models import checked_args
+from .towers.vit import HEAD_PARTS, create_vit
 
 
-class _Classifier(BaseModule):
+class _Classifier(LoadableModule):
     """A linear layer that says so when a checkpoint has another number of classes."""
 
     def __init__(self, in_channels: int, num_classes: int, init_cfg=None):
@@ -37,16 +37,15 @@ class _Classifier(BaseModule):
         nn.init.trunc_normal_(self.fc.weight, std=0.02)
         nn.init.zeros_(self.fc.bias)
 
-    def init_weights(self):
-        carry_out_init_cfg(self)
-
 
 class CNNClassifier(_Classifier):
     """Global average pool and linear: last map (N, C, H, W) -> logits (N, num_classes)."""
 
-    weights_kind = "cnn_head"
-    layouts = ("ResNet", "Conformer")
-    published_keys = [(r"(fc|conv_cls_head)\.(.*)", r"fc.\2"), (r".*", None)]
+    weights_spec = WeightsSpec(
+        "cnn_head",
+        ("ResNet", "Conformer"),
+        ((r"(fc|conv_cls_head)\.(.*)", r"fc.\2"), (r".*", None)),
+    )
 
     def forward(self, outputs) -> Tensor:
         return self.fc(outputs.maps[-1].mean((2, 3)))
@@ -65,9 +64,6 @@ class ViTClassifier(_Classifier):
         init_cfg: `dict(type='robustnet_mm.PretrainedTower', checkpoint=...)` for norm and linear.
     """
 
-    weights_kind = "vit_head"
-    layouts = ("ViT",)
-
     def __init__(
         self,
         in_channels: int,
@@ -85,12 +81,13 @@ class ViTClassifier(_Classifier):
         norm, other = (
             ("fc_norm", "norm") if pool == "avg" and not norm_first else ("norm", "fc_norm")
         )
-        self.published_keys = [
+        keys = (
             (r"head\.(weight|bias)", r"fc.\1"),
             (rf"{norm}\.(.*)", r"norm.\1"),
             # a norm in the other place, or another head beside, is another network
             (rf"(?!({other}|head|head_dist|attn_pool)\.).*", None),
-        ]
+        )
+        self.weights_spec = WeightsSpec("vit_head", ("ViT",), keys)
         self.norm = nn.LayerNorm(in_channels, eps=1e-6)
 
     def forward(self, outputs) -> Tensor:
@@ -104,7 +101,7 @@ class ViTClassifier(_Classifier):
         return self.fc(self.norm(outputs.tokens[:, 0]))
 
 
-class _TimmClassifier(BaseModule):
+class _TimmClassifier(LoadableModule):
     """What timm's network does after its last block, under its own names.
 
     Args:
@@ -117,28 +114,25 @@ class _TimmClassifier(BaseModule):
     def __init__(self, num_classes: int, model_name: str, model_args=None, init_cfg=None):
         super().__init__(init_cfg)
         check_init_cfg(self, init_cfg)
-        self.model_name = model_name
         check_whole("num_classes", num_classes, 1)
-        self.model = self._make({**checked_args(model_args), "num_classes": num_classes})
+        args = {**checked_args(model_args), "num_classes": num_classes}
+        self.model, layouts = self._make(model_name, args)
         names = "|".join(re.escape(name.split(".")[0]) for name in self.model.state_dict())
-        self.published_keys = [(rf"({names})(\..*)?", r"model.\g<0>"), (r".*", None)]
-
-    def init_weights(self):
-        carry_out_init_cfg(self)
+        keys = ((rf"({names})(\..*)?", r"model.\g<0>"), (r".*", None))
+        self.weights_spec = WeightsSpec(self.kind, layouts, keys, model_name=model_name)
 
 
 class TimmCNNClassifier(_TimmClassifier):
     """Last map (N, C, H, W) -> logits (N, num_classes), as timm's CNN of that name makes them."""
 
-    weights_kind = "cnn_head"
+    kind = "cnn_head"
 
-    def _make(self, args: dict) -> nn.Module:
-        model, (stem, holders) = create_cnn(self.model_name, args)
-        self.layouts = layouts_of(model)
+    def _make(self, model_name: str, args: dict) -> tuple[nn.Module, tuple[str, ...]]:
+        model, (stem, holders) = create_cnn(model_name, args)
         with torch.no_grad():  # the layout in which timm pools, on which the rounding depends
             own = model.eval().forward_features(torch.zeros(1, 3, 64, 64)).is_contiguous()
         self.memory_format = torch.contiguous_format if own else torch.channels_last
-        return empty_trunk(model.train(), (*stem, *holders))
+        return empty_trunk(model.train(), (*stem, *holders)), layouts_of(model)
 
     def forward(self, outputs) -> Tensor:
         feat = outputs.maps[-1].contiguous(memory_format=self.memory_format)
@@ -148,16 +142,15 @@ class TimmCNNClassifier(_TimmClassifier):
 class TimmViTClassifier(_TimmClassifier):
     """Tokens (N, P + h*w, D) -> logits (N, num_classes), as timm's ViT of that name makes them."""
 
-    weights_kind = "vit_head"
-    layouts = ("ViT",)
+    kind = "vit_head"
 
-    def _make(self, args: dict) -> nn.Module:
-        model = create_vit(self.model_name, {**args, "depth": 1})  # its blocks are not kept
+    def _make(self, model_name: str, args: dict) -> tuple[nn.Module, tuple[str, ...]]:
+        model = create_vit(model_name, {**args, "depth": 1})  # its blocks are not kept
         for name in [n for n, _ in model.named_children() if n not in HEAD_PARTS]:
             delattr(model, name)
         for name in [n for n, _ in model.named_parameters(recurse=False)]:
             delattr(model, name)
-        return model
+        return model, ("ViT",)
 
     def forward(self, outputs) -> Tensor:
         return self.model.forward_head(self.model.norm(outputs.tokens))

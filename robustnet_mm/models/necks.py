@@ -2,12 +2,14 @@
 
 import torch.nn.functional as F
 from mmengine.model import BaseModule
+from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
 from robustnet_mm.arguments import check_init_cfg, check_whole, check_wholes
 from robustnet_mm.registry import MODELS
 
 from .fiu import make_gate
+from .grids import tokens_to_map
 
 
 @MODELS.register_module()
@@ -91,8 +93,7 @@ class TowerNeck(BaseModule):
         maps = list(maps)
         while len(maps) < len(self.out_channels):
             maps.append(F.max_pool2d(maps[-1], kernel_size=2, ceil_mode=True))
-        patches = self.norm(tokens[:, -grid[0] * grid[1] :])
-        vit_map = patches.transpose(1, 2).unflatten(2, grid)  # (N, h*w, D) -> (N, D, h, w)
+        vit_map = tokens_to_map(self.norm(tokens), grid)
         merged = [feat.contiguous() for feat in maps[: self.start_level]]
         for feat, conv, gate in zip(maps[self.start_level :], self.convs, self.gates, strict=True):
             added = gate(conv(vit_map)).to(feat.dtype)
@@ -104,31 +105,56 @@ class TowerNeck(BaseModule):
 
 @MODELS.register_module()
 class SimplePyramid(BaseModule):
-    """A pyramid from the last map of a ViT alone, as ViTDet makes it (Li et al. 2022).
+    """A pyramid from the last map of a ViT alone: ViTDet's (Li et al. 2022, section 3, figure 2).
 
-    Put it first in a list, after a backbone that is a `ViTTower`:
-    `neck=[dict(type='robustnet_mm.SimplePyramid', ...), dict(type='FPN', in_channels=[D] * 4)]`.
+    Each level is made from the ViT's map by itself: deconvolved, as it is, or pooled; then a 1x1
+    and a 3x3 convolution, a norm after each. There is no top-down path, so no FPN is needed; one
+    may follow where a comparison wants the neck of a CNN.
+
+    It is the whole neck of a backbone that is a `ViTTower`:
+    `neck=dict(type='robustnet_mm.SimplePyramid', embed_dims=D, out_channels=256, num_outs=5)`.
 
     Args:
         embed_dims: Token width D.
+        out_channels: Channels C of every level.
+        num_outs: Levels of the result; those beyond four halve the one before, as FPN's do.
         init_cfg: As in mmengine.
     """
 
-    def __init__(self, embed_dims: int, init_cfg=None):
+    def __init__(self, embed_dims: int, out_channels: int = 256, num_outs: int = 5, init_cfg=None):
         super().__init__(init_cfg)
         check_init_cfg(self, init_cfg)
-        check_whole("embed_dims", embed_dims, 1)
-        self.norm = nn.LayerNorm(embed_dims, eps=1e-6)
-        self.twice = _doubled(embed_dims)
-        self.four_times = nn.Sequential(_doubled(embed_dims), nn.GELU(), _doubled(embed_dims))
+        check_whole("embed_dims", embed_dims, 4)
+        check_whole("out_channels", out_channels, 1)
+        check_whole("num_outs", num_outs, 4)
+        half, quarter = embed_dims // 2, embed_dims // 4
+        four_times = nn.Sequential(
+            _doubled(embed_dims, half), LayerNorm2d(half), nn.GELU(), _doubled(half, quarter)
+        )
+        halved = nn.MaxPool2d(kernel_size=2, ceil_mode=True)
+        self.scales = nn.ModuleList([four_times, _doubled(embed_dims, half), nn.Identity(), halved])
+        widths = (quarter, half, embed_dims, embed_dims)
+        self.convs = nn.ModuleList(_normed_convs(width, out_channels) for width in widths)
+        self.num_outs = num_outs
 
     def forward(self, outputs) -> tuple[Tensor, ...]:
-        """Tokens (N, P + h*w, D), grid -> 4 maps (N, D, H, W), strides 1/4, 1/2, 1, 2 patches."""
+        """Tokens (N, P + h*w, D), grid -> maps (N, C, H, W) at 1/4, 1/2, 1, 2, ... patches."""
         tokens, grid = outputs[-2:]
-        feat = self.norm(tokens[:, -grid[0] * grid[1] :]).transpose(1, 2).unflatten(2, grid)
-        half = F.max_pool2d(feat, kernel_size=2, ceil_mode=True)
-        return tuple(m.contiguous() for m in (self.four_times(feat), self.twice(feat), feat, half))
+        feat = tokens_to_map(tokens, grid)
+        maps = [conv(scale(feat)) for scale, conv in zip(self.scales, self.convs, strict=True)]
+        while len(maps) < self.num_outs:
+            maps.append(F.max_pool2d(maps[-1], kernel_size=1, stride=2))
+        return tuple(feat.contiguous() for feat in maps)
 
 
-def _doubled(channels: int) -> nn.Module:
-    return nn.ConvTranspose2d(channels, channels, kernel_size=2, stride=2)
+def _doubled(in_channels: int, out_channels: int) -> nn.Module:
+    return nn.ConvTranspose2d(in_channels, out_channels, kernel_size=2, stride=2)
+
+
+def _normed_convs(in_channels: int, out_channels: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, 1, bias=False),
+        LayerNorm2d(out_channels),
+        nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
+        LayerNorm2d(out_channels),
+    )

@@ -7,7 +7,6 @@ networks compute alone.
 
 from typing import NamedTuple
 
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from robustnet_mm.arguments import (
@@ -18,12 +17,14 @@ from robustnet_mm.arguments import (
     check_names,
     check_rate,
 )
-from robustnet_mm.checkpoint import carry_out_init_cfg
 from robustnet_mm.registry import MODELS
+from robustnet_mm.weights import LoadableModule, WeightsSpec
 
 from .fiu import DIRECTIONS, FIU, FUSES, check_gate
-from .towers import recompute
-from .weave import pair_blocks
+from .sized_images import own_sizes
+from .towers import CNNTower, TransformerTower
+from .towers.recompute import recompute
+from .weave import Step, pair_blocks, schedule
 
 # arch -> (arch of the CNN tower, model_name of the ViT tower in timm, its model_args)
 VARIANTS = {
@@ -48,7 +49,7 @@ class TowerOutputs(NamedTuple):
 
 
 @MODELS.register_module()
-class RobustNet(BaseModule):
+class RobustNet(LoadableModule):
     """Two towers and the exchanges between them.
 
     Args:
@@ -80,8 +81,6 @@ class RobustNet(BaseModule):
     Raises:
         ValueError: Unknown name, or settings that leave a tower without use.
     """
-
-    weights_kind = "network"
 
     def __init__(
         self,
@@ -117,11 +116,13 @@ class RobustNet(BaseModule):
         self.exchanges = pairs if direction != "none" else []
         settings = (direction, gate, fuse, drop_exchange)
         self.fius = nn.ModuleList(self._make_fiu(u, *settings) for u, _ in self.exchanges)
-        self.dropped_keys = _absent_keys(direction, len(pairs))
+        self.weights_spec = WeightsSpec("network", dropped=_absent_keys(direction, len(pairs)))
         if direction != "none" and not pairs:
             self._refuse_to_weave(weave)
         if out_type == "pyramid":
             self._end_with_the_last_exchange(direction)
+        sizes = (len(self.cnn.blocks), len(self.vit.blocks))
+        self.steps, self.last_vit_blocks = schedule(*sizes, self.exchanges)
 
     def _refuse_to_weave(self, weave):
         raise ValueError(
@@ -148,52 +149,44 @@ class RobustNet(BaseModule):
     def forward(self, images: Tensor, sizes=None) -> TowerOutputs | tuple[Tensor, ...]:
         """The weave: (N, 3, H, W) -> `TowerOutputs`, or the maps for out_type='pyramid'.
 
-        `sizes` are those of the images before they were padded to a batch; see `ViTTower.embed`
-        and `SizedDataPreprocessor`.
+        `sizes` are those of the images before they were padded to a batch, which `SizedImages`
+        bring along; see `ViTTower.embed`.
         """
-        sizes = getattr(images, "image_sizes", None) if sizes is None else sizes
-        feat = self.cnn.stem(images)
-        tokens, grid, positions = self.vit.embed(images, sizes)
-        exchange_after = {u: k for k, (u, _) in enumerate(self.exchanges)}
+        images, sizes = own_sizes(images, sizes)
+        feat, (tokens, positions) = self.cnn.stem(images), self.vit.embed(images, sizes)
         maps, guide = [], None
-        step = self._recomputed_step if self.with_cp and self.training else self._step
-        for u in range(len(self.cnn.blocks)):
-            feat, guide, tokens = step(u, exchange_after.get(u), feat, guide, tokens, positions)
-            if u in self.cnn.level_ends:
+        for step in self.steps:
+            run = self._recomputed if self.with_cp and self.training else self._run
+            feat, guide, tokens = run(step, feat, guide, tokens, positions)
+            if step.block in self.cnn.level_ends:
                 maps.append(feat.contiguous())
-        for v in self._vit_blocks(len(self.exchanges)):
+        for v in self.last_vit_blocks:
             tokens = self.vit.run(v, tokens, positions)
-        outputs = TowerOutputs(tuple(maps), tokens, grid)
+        outputs = TowerOutputs(tuple(maps), tokens, positions.grid)
         return outputs.maps if self.out_type == "pyramid" else outputs
 
-    def _step(self, u: int, k: int | None, feat, guide, tokens: Tensor, positions):
-        """CNN block u, and exchange k if one follows it: squeeze, transformer block, expand."""
-        feat, detail = self.cnn.run(u, feat, guide)
-        if k is None:
+    def _run(self, step: Step, feat, guide, tokens: Tensor, positions):
+        """A CNN block, and the exchange after it: squeeze, transformer block, expand."""
+        feat, detail = self.cnn.run(step.block, feat, guide)
+        if step.exchange is None:
             return feat, None, tokens
-        fiu, (*alone, v) = self.fius[k], self._vit_blocks(k)
+        fiu, (*alone, v) = self.fius[step.exchange], step.vit_blocks
         for index in alone:
             tokens = self.vit.run(index, tokens, positions)
         tokens = fiu.into_tokens(tokens, detail, positions.grid)
         tokens = self.vit.run(v, tokens, positions)
         return feat, fiu.guide(tokens, detail, positions.grid), tokens
 
-    def _recomputed_step(self, u: int, k: int | None, *args):
-        parts = [self.cnn.blocks[u]]
-        if k is not None:
-            parts += [self.fius[k], *(self.vit.blocks[v] for v in self._vit_blocks(k))]
-        return recompute(self._step, parts, u, k, *args)
-
-    def _vit_blocks(self, k: int) -> range:
-        """The transformer blocks that run for exchange k, its own last; k = K: those at the end."""
-        ends = [-1, *(v for _, v in self.exchanges), len(self.vit.blocks) - 1]
-        return range(ends[k] + 1, ends[k + 1] + 1)
+    def _recomputed(self, step: Step, *args):
+        parts = [self.cnn.blocks[step.block], *(self.vit.blocks[v] for v in step.vit_blocks)]
+        parts += [] if step.exchange is None else [self.fius[step.exchange]]
+        return recompute(self._run, parts, step, *args)
 
     def init_weights(self):
         """Load each tower's checkpoint, then that of the whole, if any."""
         self.cnn.init_weights()
         self.vit.init_weights()
-        carry_out_init_cfg(self)
+        super().init_weights()
 
     def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
         """(depth, number of layers) in the parameter's own tower; an FIU counts as on top."""
@@ -204,12 +197,12 @@ class RobustNet(BaseModule):
         return num_layers - 1, num_layers
 
 
-def _absent_keys(direction: str, num_exchanges: int) -> list[str]:
+def _absent_keys(direction: str, num_exchanges: int) -> tuple[str, ...]:
     """Beginnings of the keys that a file of both directions has beyond those of this one."""
     if direction == "none":
-        return ["fius."]
+        return ("fius.",)
     absent = dict(cnn_to_vit="expand", vit_to_cnn="squeeze").get(direction)
-    return [f"fius.{k}.{absent}" for k in range(num_exchanges)] if absent else []
+    return tuple(f"fius.{k}.{absent}" for k in range(num_exchanges)) if absent else ()
 
 
 def _tower_configs(arch: str | None, cnn: dict | None, vit: dict | None) -> tuple[dict, dict]:
@@ -234,10 +227,11 @@ def _tower_configs(arch: str | None, cnn: dict | None, vit: dict | None) -> tupl
 def _build_tower(name: str, cfg: dict, data_norm: dict | None) -> nn.Module:
     kind = cfg.get("type")
     kind = MODELS.get(kind) if isinstance(kind, str) else kind
-    found = getattr(kind, "weights_kind", None) if isinstance(kind, type) else None
-    if found != name:
+    places = dict(cnn=CNNTower, vit=TransformerTower)
+    fits = [at for at, base in places.items() if isinstance(kind, type) and issubclass(kind, base)]
+    if fits != [name]:
         examples = dict(cnn="ConvTower' or 'robustnet_mm.TimmCNNTower", vit="ViTTower")
-        step = f", which goes into {found}" if found in examples else ""
+        step = f", which goes into {fits[0]}" if fits else ""
         raise ValueError(
             f"{name}.type must be a registered tower such as 'robustnet_mm.{examples[name]}', got "
             f"{cfg.get('type')!r}{step}"

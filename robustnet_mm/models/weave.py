@@ -1,7 +1,8 @@
-"""Which CNN block exchanges with which transformer block."""
+"""Which CNN block exchanges with which transformer block, and in what order all blocks run."""
 
 from collections.abc import Sequence
 from numbers import Integral
+from typing import NamedTuple
 
 from robustnet_mm.arguments import as_tuple, check_whole
 
@@ -65,3 +66,21 @@ def _check_pairs(pairs: Sequence, num_cnn: int, num_vit: int) -> list[tuple[int,
             )
         checked.append((u, v))
     return checked
+
+
+class Step(NamedTuple):
+    """One CNN block, and the exchange that follows it, if any."""
+
+    block: int  # the CNN block u
+    exchange: int | None  # its number k, None where the CNN block is alone
+    vit_blocks: range  # the transformer blocks of the exchange, its own last
+
+
+def schedule(num_cnn: int, num_vit: int, pairs: Sequence) -> tuple[list[Step], range]:
+    """The steps of a weave in order, and the transformer blocks that run after the last one."""
+    steps, done, exchanges = [], 0, {u: (k, v) for k, (u, v) in enumerate(pairs)}
+    for u in range(num_cnn):
+        k, v = exchanges.get(u, (None, done - 1))
+        steps.append(Step(u, k, range(done, v + 1)))
+        done = v + 1
+    return steps, range(done, num_vit)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from robustnet_mm.analysis.study import paired, resampled, score_of_draws
+from robustnet_mm.studies import paired, resampled, score_of_draws
 
 
 def term(text: str) -> tuple[str, str, float]:

@@ -11,9 +11,10 @@ import argparse
 import torch
 from mmengine.config import Config, DictAction
 from mmengine.registry import MODELS, init_default_scope
-from mmengine.structures import BaseDataElement
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
+
+from robustnet_mm.hosts import Host, host_of
 
 
 def parse_args() -> argparse.Namespace:
@@ -24,15 +25,10 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def make_input(scope: str, shape: tuple[int, int]) -> dict:
+def make_input(host: Host, shape: tuple[int, int]) -> dict:
     """One random image with the data sample that the host expects."""
-    if scope == "mmdet":
-        from mmdet.structures import DetDataSample as Sample
-    else:
-        from mmpretrain.structures import DataSample as Sample
-    sample: BaseDataElement = Sample(
-        metainfo=dict(img_shape=shape, ori_shape=shape, pad_shape=shape, scale_factor=(1.0, 1.0))
-    )
+    meta = dict(img_shape=shape, ori_shape=shape, pad_shape=shape, scale_factor=(1.0, 1.0))
+    sample = host.sample_type()(metainfo=meta)
     image = torch.randint(0, 256, (3, *shape), dtype=torch.uint8)
     return dict(inputs=[image], data_samples=[sample])
 
@@ -67,9 +63,10 @@ def main():
     cfg = Config.fromfile(args.config)
     cfg.merge_from_dict(args.cfg_options or {})
     init_default_scope(cfg.default_scope)
-    sides = args.shape or ((800, 1344) if cfg.default_scope == "mmdet" else (224,))
+    host = host_of(cfg)
+    sides = args.shape or host.sides
     shape = (sides[0], sides[-1])
-    parts = count(MODELS.build(cfg.model), make_input(cfg.default_scope, shape))
+    parts = count(MODELS.build(cfg.model), make_input(host, shape))
     print(f"{args.config} at {shape[0]} x {shape[1]}")
     print(f"{'part':24} {'parameters (M)':>16} {'multiply-adds (G)':>18}")
     for name, (parameters, multiply_adds) in parts.items():

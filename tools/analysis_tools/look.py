@@ -9,41 +9,77 @@ are skipped and counted, and the exit code is then 1. What the pictures show: do
 
 import argparse
 import sys
+from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from mmengine.config import DictAction
 from mmengine.utils import track_iter_progress
 
-from robustnet_mm.analysis import Annotations, Subject, find_images, stream, views, views_inside
-from robustnet_mm.analysis.cams import METHODS
-from robustnet_mm.analysis.index import Album
+from robustnet_mm import look
+from robustnet_mm.look.cams import METHODS
+from robustnet_mm.look.index import Album
+
+
+class Kind(NamedTuple):
+    """One kind of picture.
+
+    `flags`, argument of the view -> how argparse takes it, have the view's own defaults.
+    """
+
+    view: Callable
+    about: str
+    flags: dict[str, dict]
+
+
+TARGET = dict(target=dict(type=int, help="class of a classifier; by default predicted"))
+SCORES = dict(score_thr=dict(type=float, help="of detections"))
+WHY = {**TARGET, **SCORES, "most": dict(type=int, help="detections of an image")}
+METHOD = dict(method=dict(choices=METHODS, help="gradcam; of detections, hirescam"))
+ASKS = dict(
+    block=dict(type=int, help="number; -1 is the last"),
+    point=dict(type=int, nargs=2, metavar=("X", "Y"), help="pixel that asks"),
+)
+MODULES = dict(modules=dict(nargs="+", metavar="NAME", help="of model.named_modules()"))
+CHANNELS = dict(channels=dict(type=int, help="strongest channels shown"))
+TRUTH = dict(annotations=dict(metavar="FILE.json", help="COCO file; default: config's"))
 
 KINDS = {
-    "saliency": (views.view_saliency, "gradients of a class at the pixels"),
-    "integrated-gradients": (views.view_integrated_gradients, "what each pixel adds to a class"),
-    "guided-backprop": (views.view_guided_backprop, "gradients without their negative parts"),
-    "cam": (views.view_cam, "class activation maps of each head, or of each detection"),
-    "attention": (views_inside.view_attention, "heads of a block, rollout, distances"),
-    "features": (views_inside.view_features, "feature maps of any module"),
-    "gradients": (views.view_gradients, "gradients at the first and the last exchange"),
-    "edges": (views_inside.view_edges, "Sobel of the input and of feature maps"),
-    "exchange": (views_inside.view_exchange, "what each exchange adds, its gates, and where"),
-    "predict": (views.view_predict, "classes or detections, with the ground truth"),
-    "compare": (views.view_compare, "cnn only, vit only, both"),
-    "randomisation": (views_inside.view_randomisation, "saliency under ever more random weights"),
-    "weights": (None, "histograms of weights of one checkpoint or several"),
+    "saliency": Kind(look.view_saliency, "gradients of a class at the pixels", WHY),
+    "integrated-gradients": Kind(
+        look.view_integrated_gradients, "what each pixel adds to a class", WHY
+    ),
+    "guided-backprop": Kind(
+        look.view_guided_backprop, "gradients without their negative parts", WHY
+    ),
+    "cam": Kind(
+        look.view_cam, "class activation maps of each head, or of each detection", WHY | METHOD
+    ),
+    "attention": Kind(look.view_attention, "heads of a block, rollout, distances", ASKS),
+    "features": Kind(look.view_features, "feature maps of any module", MODULES | CHANNELS),
+    "gradients": Kind(look.view_gradients, "gradients at the first and the last exchange", WHY),
+    "edges": Kind(look.view_edges, "Sobel of the input and of feature maps", MODULES),
+    "exchange": Kind(look.view_exchange, "what each exchange adds, its gates, and where", {}),
+    "predict": Kind(
+        look.view_predict, "classes or detections, with the ground truth", SCORES | TRUTH
+    ),
+    "compare": Kind(look.view_compare, "cnn only, vit only, both", SCORES),
+    "randomisation": Kind(
+        look.view_randomisation, "saliency under ever more random weights", TARGET
+    ),
+    "weights": Kind(look.view_weights, "histograms of weights of one checkpoint or several", {}),
 }
-EXPLAINING = ("saliency", "integrated-gradients", "guided-backprop", "cam", "gradients")
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Look inside a classifier or a detector")
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
-    for kind, (_, about) in KINDS.items():
-        sub = kinds.add_parser(kind, help=about, description=about)
+    for name, kind in KINDS.items():
+        sub = kinds.add_parser(name, help=kind.about, description=kind.about)
         sub.add_argument("config", help="config file")
-        if kind == "weights":
+        if name == "weights":
             sub.add_argument("checkpoints", nargs="+", help="checkpoint files, in their order")
         else:
             sub.add_argument("checkpoint", help="checkpoint file")
@@ -52,49 +88,19 @@ def parse_args() -> argparse.Namespace:
         sub.add_argument("--arrays", action="store_true", help="write what is drawn as .npz too")
         sub.add_argument("--tensorboard", action="store_true", help="write events for it too")
         sub.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
-        _add_own_arguments(sub, kind)
+        for argument, options in kind.flags.items():
+            default = signature(kind.view).parameters[argument].default
+            sub.add_argument(f"--{argument.replace('_', '-')}", default=default, **options)
     return parser.parse_args()
 
 
-def _add_own_arguments(sub: argparse.ArgumentParser, kind: str):
-    if kind in (*EXPLAINING, "randomisation"):
-        sub.add_argument("--target", type=int, help="class of a classifier; by default predicted")
-    if kind in (*EXPLAINING, "predict", "compare"):
-        sub.add_argument("--score-thr", type=float, default=0.3, help="of detections")
-    if kind in EXPLAINING:
-        sub.add_argument("--most", type=int, default=3, help="detections of an image")
-    if kind == "cam":
-        sub.add_argument("--method", choices=METHODS, help="gradcam; of detections, hirescam")
-    if kind == "attention":
-        sub.add_argument("--block", type=int, default=-1, help="number; -1 is the last")
-        sub.add_argument("--point", type=int, nargs=2, metavar=("X", "Y"), help="pixel that asks")
-    if kind in ("features", "edges"):
-        sub.add_argument("--modules", nargs="+", metavar="NAME", help="of model.named_modules()")
-    if kind == "features":
-        sub.add_argument("--channels", type=int, default=4, help="strongest channels shown")
-    if kind == "predict":
-        sub.add_argument("--annotations", metavar="FILE.json", help="COCO file; default: config's")
-
-
-def find_annotations(subject: Subject, named: str | None) -> Annotations | None:
-    """The file that is named, or that of the config's test data where it is there."""
-    if named is None:
-        stated = subject.dataset.get("ann_file") or ""
-        path = Path(subject.dataset.get("data_root") or "", stated)
-        if not (subject.is_detector and stated and path.is_file()):
-            return None
-        named = str(path)
-    return Annotations(named, subject.classes)
-
-
-def draw_images(args: argparse.Namespace, subject: Subject, album: Album) -> list[str]:
+def draw_images(args: argparse.Namespace, subject: look.Subject, album: Album) -> list[str]:
     """One panel for each image; what could not be read comes back."""
-    view, skipped, curves = KINDS[args.kind][0], [], []
-    if args.kind == "predict":
-        args.annotations = find_annotations(subject, args.annotations)
-    paths = track_iter_progress(find_images(args.images), file=sys.stderr)
-    for shown in stream(subject, paths, skipped):
-        pixels, arrays = view(subject, shown, args)
+    kind, skipped, curves = KINDS[args.kind], [], []
+    settings = {argument: getattr(args, argument) for argument in kind.flags}
+    paths = track_iter_progress(look.find_images(args.images), file=sys.stderr)
+    for shown in look.stream(subject, paths, skipped):
+        pixels, arrays = kind.view(subject, shown, **settings)
         album.add(Path(shown.path).stem, pixels, arrays if args.arrays else None)
         if args.kind == "randomisation":
             curves.append(arrays)
@@ -119,13 +125,13 @@ def main():
     args = parse_args()
     album, skipped = Album(args.out_dir, args.kind, args.tensorboard), []
     if args.kind == "weights":
-        for checkpoint in args.checkpoints:
-            Subject(args.config, checkpoint, args.cfg_options)  # which refuses other configs' files
-        for name, pixels, arrays in views_inside.pages_of_weights(args.checkpoints):
+        for checkpoint in args.checkpoints:  # which refuses other configs' files
+            look.Subject(args.config, checkpoint, args.cfg_options)
+        for name, pixels, arrays in KINDS[args.kind].view(args.checkpoints):
             album.add(name, pixels, arrays if args.arrays else None)
         album.close()
     else:
-        subject = Subject(args.config, args.checkpoint, args.cfg_options)
+        subject = look.Subject(args.config, args.checkpoint, args.cfg_options)
         try:
             skipped = draw_images(args, subject, album)
         finally:  # an index of what there is

@@ -20,7 +20,7 @@ from torchvision.io import ImageReadMode, read_image
 from torchvision.transforms.v2.functional import center_crop, normalize, resize
 
 from robustnet_mm.models import ConvTower, TimmCNNTower, ViTTower
-from robustnet_mm.models.towers import IMAGENET_NORM
+from robustnet_mm.models.towers.normalize import IMAGENET_NORM
 
 SIDE = 224
 BATCHES = ((224, 256), (224, 320), (320, 320), (448, 448))

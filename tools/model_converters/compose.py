@@ -17,12 +17,12 @@ import timm
 import torch
 from mmengine.config import Config, DictAction
 
-from robustnet_mm.checkpoint import PretrainedTower
-from robustnet_mm.conversion import has_folded_norms, to_published_names
-from robustnet_mm.downloads import fetch_weights
 from robustnet_mm.files import WholeFileBackend
 from robustnet_mm.models import CONV_ARCHS, RobustNet, TowerNeck, TwoTowerHead
-from robustnet_mm.weight_files import find_state_dict, read_checkpoint
+from robustnet_mm.weights import PretrainedTower
+from robustnet_mm.weights.convert import has_folded_norms, to_published_names
+from robustnet_mm.weights.downloads import fetch_weights
+from robustnet_mm.weights.files import find_state_dict, read_checkpoint
 
 CLASSIFIER = '''"""{title}: composed of two published networks, not trained.
 

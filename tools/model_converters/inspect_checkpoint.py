@@ -13,11 +13,11 @@ import torch
 from mmengine.logging import MMLogger
 from timm.models import get_pretrained_cfg
 
-from robustnet_mm.checkpoint import PretrainedTower
-from robustnet_mm.conversion import has_folded_norms, to_published_names
-from robustnet_mm.key_tables import StateDict
 from robustnet_mm.models import CONV_ARCHS, ConvTower, TimmCNNTower, ViTTower
-from robustnet_mm.weight_files import find_state_dict, read_checkpoint, some
+from robustnet_mm.weights import PretrainedTower
+from robustnet_mm.weights.convert import has_folded_norms, to_published_names
+from robustnet_mm.weights.files import find_state_dict, read_checkpoint, some
+from robustnet_mm.weights.spec import StateDict
 
 # layout of the keys -> the parts of timm in which its networks are defined
 _MODULES = {

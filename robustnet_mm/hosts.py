@@ -1,0 +1,79 @@
+"""What the tools must know of each host, by its scope: a row here, and nowhere else a question.
+
+A further host is a further row.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+
+# whose necks and heads read feature maps only
+PACKAGES = ("mmdet", "mmpretrain", "mmseg")
+
+
+@dataclass(frozen=True)
+class Host:
+    """An OpenMMLab package, by the `default_scope` of its configs.
+
+    Args:
+        sample: Module and class of its data samples.
+        dump: Metric that keeps all predictions in a file.
+        draw: What switches its visualisation hook on, and the key of the folder for pictures.
+        tta_model: Its usual averaging over augmented images.
+        tta_drops: Steps of a test pipeline that its averaging has no use for.
+        tta_keys: What its samples must say beside, for the averaging.
+        sides: Usual height and width of an image in pixels.
+        detects: Whether its models give boxes.
+    """
+
+    sample: tuple[str, str]
+    dump: str
+    draw: tuple[Mapping, str]
+    tta_model: Mapping
+    tta_drops: tuple[str, ...] = ()
+    tta_keys: tuple[str, ...] = ()
+    sides: tuple[int, ...] = (224,)
+    detects: bool = False
+
+    def sample_type(self) -> type:
+        """The class of its data samples; imports the host."""
+        module, name = self.sample
+        return getattr(import_module(module), name)
+
+
+HOSTS = {
+    "mmdet": Host(
+        sample=("mmdet.structures", "DetDataSample"),
+        dump="mmdet.DumpDetResults",
+        draw=(dict(draw=True), "test_out_dir"),
+        tta_model=dict(
+            type="DetTTAModel",
+            tta_cfg=dict(nms=dict(type="nms", iou_threshold=0.5), max_per_img=100),
+        ),
+        tta_drops=("LoadAnnotations",),
+        tta_keys=("flip", "flip_direction"),
+        sides=(800, 1344),
+        detects=True,
+    ),
+    "mmpretrain": Host(
+        sample=("mmpretrain.structures", "DataSample"),
+        dump="DumpResults",
+        draw=(dict(enable=True), "out_dir"),
+        tta_model=dict(type="AverageClsScoreTTA"),
+    ),
+}
+
+
+def host_of(cfg: Mapping) -> Host:
+    """The host of a config.
+
+    Raises:
+        ValueError: A `default_scope` without a row.
+    """
+    scope = cfg.get("default_scope")
+    if scope not in HOSTS:
+        raise ValueError(
+            f"default_scope must be one of {', '.join(HOSTS)}, got {scope!r}: the tools know no "
+            "other host (robustnet_mm/hosts.py has a row for each)"
+        )
+    return HOSTS[scope]

@@ -1,0 +1,295 @@
+"""Any CNN of timm as a tower: the same modules, the same keys, reached from inside.
+
+The guide must be added before a block's spatial convolution and the detail is that convolution's
+activated output. timm's blocks keep both to themselves, so two hooks per block reach them; the
+forward passes stay timm's own.
+"""
+
+import logging
+
+import torch
+from mmengine.logging import print_log
+from timm.models import _efficientnet_blocks, byobnet, convnext, regnet, resnet
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from robustnet_mm.registry import MODELS
+from robustnet_mm.weights import WeightsSpec
+
+from ..grids import add_guide
+from .base import CNNTower
+from .recompute import frozen_statistics
+from .timm_models import checked_args, create_timm_model, norm_of
+
+# timm's network -> (what runs before the first block, what holds the blocks)
+_TRUNKS = {
+    "ResNet": (("conv1", "bn1", "act1", "maxpool"), ("layer1", "layer2", "layer3", "layer4")),
+    "RegNet": (("stem",), ("s1", "s2", "s3", "s4")),
+    "EfficientNet": (("conv_stem", "bn1"), ("blocks",)),
+    "MobileNetV3": (("conv_stem", "bn1"), ("blocks",)),
+    "SENet": (("layer0", "pool0"), ("layer1", "layer2", "layer3", "layer4")),
+}
+_OTHER_TRUNK = (("stem",), ("stages",))  # ConvNeXt and many more
+
+# timm's block -> (its spatial convolution, the module whose output is that one's, activated)
+_INSIDES = {
+    resnet.BasicBlock: ("conv2", "act2"),
+    resnet.Bottleneck: ("conv2", "act2"),
+    regnet.Bottleneck: ("conv2", "conv2"),
+    regnet.PreBottleneck: ("conv2", "norm3"),
+    byobnet.BottleneckBlock: ("conv2_kxk", "conv2_kxk"),
+    convnext.ConvNeXtBlock: ("conv_dw", "conv_dw"),  # has no activation of its own
+    _efficientnet_blocks.ConvBnAct: ("conv", "bn1"),
+    _efficientnet_blocks.DepthwiseSeparableConv: ("conv_dw", "bn1"),
+    _efficientnet_blocks.InvertedResidual: ("conv_dw", "bn2"),
+    _efficientnet_blocks.EdgeResidual: ("conv_exp", "bn1"),
+}
+_WORKING = (
+    "ResNet, ResNeXt, Wide-ResNet, SE- and ECA-ResNet, RegNet, ConvNeXt(V2), MobileNetV2/V3 and "
+    "EfficientNet(V2), or any network of timm with a stem and stages"
+)
+_LEVEL_STRIDES = (4, 8, 16, 32, 64)
+
+
+class TimmBlock(nn.Module):
+    """A block of timm, called as `(feat, guide) -> (feat, detail)`.
+
+    Args:
+        parts: What runs, in order: the block, or a downsampling layer and the block.
+        in_channels: Channels of the map that enters.
+        out_channels: Channels of the map that leaves.
+
+    Attributes:
+        guided: The module to whose input the guide is added: see `CNNBlock`.
+        reaches_inside: False where the inside is not known: then the guide is added at the input,
+            and the detail is the output.
+        guide_channels: Channels Cg of the map to which the guide is added.
+        detail_channels: Channels Cd of the detail.
+    """
+
+    def __init__(self, parts: list[nn.Module], in_channels: int, out_channels: int):
+        super().__init__()
+        self.body = parts[0] if len(parts) == 1 else nn.Sequential(*parts)
+        self.guide_channels, self.detail_channels = in_channels, out_channels
+        self.reaches_inside = type(parts[-1]) in _INSIDES
+        self._guide = self._detail = None
+        self._guided = (self.body,)  # in a tuple: what is guided is registered in `body`
+        if self.reaches_inside:
+            spatial, activated = (getattr(parts[-1], name) for name in _INSIDES[type(parts[-1])])
+            conv = getattr(spatial, "conv", spatial)
+            self._guided = (spatial,)
+            self.guide_channels, self.detail_channels = conv.in_channels, conv.out_channels
+            # bound methods, so that a deep copy calls its own block
+            spatial.register_forward_pre_hook(self._add_guide)
+            activated.register_forward_hook(self._keep_detail)
+
+    @property
+    def guided(self) -> nn.Module:
+        return self._guided[0]
+
+    def _add_guide(self, module, args):
+        return (add_guide(args[0], self._guide), *args[1:])
+
+    def _keep_detail(self, module, args, output):
+        self._detail = output
+
+    def forward(self, feat: Tensor, guide: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(N, C, H, W), (N, Cg, h, w) -> (N, C', H', W'), (N, Cd, H'', W'')"""
+        if not self.reaches_inside:
+            feat = self.body(add_guide(feat, guide))
+            return feat, feat
+        self._guide = guide
+        try:  # a recomputation in the backward pass ends the body early, by an exception
+            feat = self.body(feat)
+            return feat, self._detail
+        finally:
+            self._guide = self._detail = None
+
+
+@MODELS.register_module()
+class TimmCNNTower(CNNTower):
+    """A CNN of timm by name; also a backbone of its own (a CNN control).
+
+    Reaches the spatial convolution inside each block of ResNet, ResNeXt, Wide-ResNet, SE/ECA
+    variants, RegNet, ConvNeXt(V2), MobileNetV2/V3 and EfficientNet(V2). Any other network of timm
+    with a stem and stages exchanges at its blocks' borders, and says so once. What timm does after
+    its last block belongs to `TimmCNNClassifier`.
+
+    Args:
+        model_name: timm's name, with or without a tag: 'convnext_tiny.fb_in1k'.
+        model_args: Arguments of that model, e.g. `dict(drop_path_rate=0.1, output_stride=16)`.
+        kwargs: See `CNNTower` and `Tower`.
+
+    Attributes:
+        out_channels: Channels of the pyramid's maps.
+        out_strides: Their strides in pixels: 4, 8, 16, 32 where the network goes that far.
+        level_ends: The block that ends each level.
+
+    Raises:
+        ValueError: Unknown name, a network that has no stages or whose maps are not
+            (N, C, H, W), or `frozen_stages` out of range.
+    """
+
+    def __init__(self, model_name: str, model_args: dict | None = None, **kwargs):
+        model, layout = create_cnn(model_name, model_args)
+        given, own_norm = kwargs.pop("input_norm", None), norm_of(model)
+        super().__init__(input_norm=own_norm if given is None else given, **kwargs)
+        stem, holders = layout
+        self.stem_names = stem
+        kept = (*stem, *holders)
+        rest = [name for name, _ in model.named_children() if name not in kept]
+        keys = [(rf"({'|'.join(kept)})(\..*)?", r"model.\g<0>")]
+        keys += [(rf"({'|'.join(rest)})(\..*)?", None)] if rest else []
+        self.weights_spec = WeightsSpec(
+            "cnn",
+            layouts_of(model),
+            keys,
+            model_name=model_name,
+            assumed_mean=own_norm["mean"] if given is None else None,
+            trains_norms=not self.norm_eval,
+        )
+        self.model = nn.Module()
+        for name in kept:
+            self.model.add_module(name, getattr(model, name))
+        # no ModuleList: the blocks are registered in `model`, under timm's own names
+        try:
+            found = _follow(model, stem, holders)
+        except (RuntimeError, TypeError, ValueError, AttributeError, AssertionError) as error:
+            reason = str(error) or "it refuses an image of 64 x 64"
+            raise ValueError(
+                f"{model_name!r} cannot be followed block by block ({reason}): take {_WORKING}"
+            ) from error
+        self.blocks = [TimmBlock(parts, *channels) for parts, channels, _ in found]
+        self._block_names = self._find_block_names()
+        strides = [*(stride for *_, stride in found), None]
+        ends = [u for u in range(len(found)) if strides[u] != strides[u + 1]]
+        self.level_ends = [u for u in ends if strides[u] in _LEVEL_STRIDES]
+        self.out_channels = tuple(found[u][1][1] for u in self.level_ends)
+        self.out_strides = tuple(strides[u] for u in self.level_ends)
+        self._say_where_it_exchanges(model_name)
+        self._complete()
+
+    def _say_where_it_exchanges(self, model_name: str):
+        closed = sum(not block.reaches_inside for block in self.blocks)
+        if closed:
+            print_log(
+                f"TimmCNNTower: {closed} of {len(self.blocks)} blocks of {model_name} cannot "
+                "be reached inside; they exchange at their borders",
+                logger="current",
+                level=logging.WARNING,
+            )
+
+    @property
+    def _stem_parts(self):
+        return [getattr(self.model, name) for name in self.stem_names]
+
+    def _depth(self, name: str) -> int:
+        for index, names in enumerate(self._block_names):
+            if name.startswith(names):
+                return index + 1
+        return 0
+
+    def _find_block_names(self) -> list[tuple[str, ...]]:
+        """Where each block's modules stand in timm's network: ('layer1.0.',)."""
+        named = {id(module): name for name, module in self.model.named_modules()}
+        return [
+            tuple(f"{named[id(m)]}." for m in block.modules() if id(m) in named)
+            for block in self.blocks
+        ]
+
+    def stem(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) -> what the first block reads"""
+        feat = self.normalize(images)
+        for part in self._stem_parts:
+            feat = part(feat)
+        return feat
+
+
+def create_cnn(model_name: str, model_args: dict | None) -> tuple[nn.Module, tuple]:
+    """timm's whole network, and the names of its stem and of what holds its blocks.
+
+    Raises:
+        ValueError: Unknown name, or a network without stages.
+    """
+    model = create_timm_model(model_name, "*", **checked_args(model_args))
+    trunk = _TRUNKS.get(type(model).__name__, _OTHER_TRUNK)
+    if not all(isinstance(getattr(model, n, None), nn.Module) for n in sum(trunk, ())):
+        plain_vit = type(model).__name__ in ("VisionTransformer", "Eva", "Beit")
+        hint = "it is a ViT: name it in ViTTower" if plain_vit else ""
+        raise ValueError(
+            f"TimmCNNTower needs a CNN with a stem and stages, which {model_name!r} (a "
+            f"{type(model).__name__}) has not: {hint or 'take ' + _WORKING}"
+        )
+    return model, trunk
+
+
+def layouts_of(model: nn.Module) -> tuple[str, ...]:
+    """Whose names the model's keys are, in the words of the key tables."""
+    name = type(model).__name__
+    return ("EfficientNet",) if name == "MobileNetV3" else (name,)  # built of the same blocks
+
+
+def empty_trunk(model: nn.Module, trunk: tuple[str, ...]) -> nn.Module:
+    """What timm does after the last block: the model with a trunk that passes its input on."""
+    for name in trunk:
+        setattr(model, name, nn.Sequential())
+    return model
+
+
+@torch.no_grad()
+def _follow(model: nn.Module, stem: tuple[str, ...], holders: tuple[str, ...]) -> list[tuple]:
+    """Find the blocks which, one by one, give just the features that timm's network gives.
+
+    Two images are run, whose statistics the norms take, so that random weights do not overflow.
+    The model is left without its trunk.
+
+    Returns:
+        (what runs in a row, (channels that enter, that leave), stride) of each block, in order.
+
+    Raises:
+        ValueError: The blocks give something else.
+    """
+    images = torch.linspace(-2, 2, 2 * 3 * 64 * 64).view(2, 3, 64, 64).sin()
+    first = nn.Sequential(*(getattr(model, name) for name in stem))
+    stages = nn.Sequential(*(getattr(model, name) for name in holders))
+    model.eval()
+    for module in model.modules():
+        module.train(isinstance(module, _BatchNorm))
+    reason = "its stem and stages alone do not give its features"
+    with frozen_statistics(model):
+        expected = model.forward_features(images)
+        end = empty_trunk(model, (*stem, *holders))
+        for fine in (True, False):  # blocks within stages, or whole stages
+            try:
+                feat, found = _run(_flatten(stages, fine), first(images))
+                same = feat.ndim == 4 and torch.equal(end.forward_features(feat), expected)
+            except (RuntimeError, TypeError) as error:
+                reason, same = str(error), False
+            if same:
+                first.train()
+                stages.train()
+                return found
+    raise ValueError(reason)
+
+
+def _run(blocks: list[list[nn.Module]], feat: Tensor) -> tuple[Tensor, list[tuple]]:
+    found = []
+    for parts in blocks:
+        entering = feat.size(1)
+        for part in parts:
+            feat = part(feat)
+        found.append((parts, (entering, feat.size(1)), 64 // feat.size(-1)))
+    return feat, found
+
+
+def _flatten(part: nn.Module, fine: bool) -> list[list[nn.Module]]:
+    """What runs in a row for each block of a stage, or of a row of stages."""
+    if isinstance(part, (nn.Sequential, regnet.RegStage)):
+        return [found for child in part.children() for found in _flatten(child, fine)]
+    if fine and isinstance(getattr(part, "blocks", None), nn.Sequential):
+        before = (
+            [part.downsample] if isinstance(getattr(part, "downsample", None), nn.Module) else []
+        )
+        first, *others = part.blocks
+        return [[*before, first], *([block] for block in others)]
+    return [[part]]
