@@ -6,7 +6,7 @@
 Not run by this project yet: docs/evidence.md.
 """
 
-base = "../digit_scenes/robustnet-nano_5e_crops.py"
+base = "{{ fileDirname }}/../digit_scenes/robustnet-nano_5e_crops.py"
 seeds = [0, 1, 2, 3, 4]
 metric = "accuracy/top1"
 common = {"train_cfg.max_epochs": 3, "param_scheduler.1.end": 3}

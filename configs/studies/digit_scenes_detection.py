@@ -6,7 +6,7 @@
 `python tools/demo.py` makes the data. Results: docs/evidence.md.
 """
 
-base = "../digit_scenes/mask-rcnn_mobilenetv2-deit-tiny_digit-scenes.py"
+base = "{{ fileDirname }}/../digit_scenes/mask-rcnn_mobilenetv2-deit-tiny_digit-scenes.py"
 seeds = [0, 1, 2]
 metric = "coco/bbox_mAP"
 common = {

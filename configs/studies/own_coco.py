@@ -10,7 +10,7 @@ Results: docs/evidence.md.
 
 _base_ = "./digit_scenes_detection.py"
 
-base = "../coco/mask-rcnn_robustnet-tiny-patch16_fpn_1x_coco.py"
+base = "{{ fileDirname }}/../coco/mask-rcnn_robustnet-tiny-patch16_fpn_1x_coco.py"
 seeds = [0, 1, 2, 3, 4]
 metric = "coco/bbox_mAP_50"
 _loader = dict(num_workers=0, persistent_workers=False)

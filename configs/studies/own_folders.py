@@ -6,7 +6,7 @@
 Images in `train/NAME/*` and `test/NAME/*`. Results on 2000 images of CIFAR-10: docs/evidence.md.
 """
 
-base = "../own_data/mobilenetv2-deit-tiny_own-folders.py"
+base = "{{ fileDirname }}/../own_data/mobilenetv2-deit-tiny_own-folders.py"
 seeds = list(range(10))
 metric = "accuracy/top1"
 common = {

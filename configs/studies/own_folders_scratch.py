@@ -6,7 +6,7 @@
 Images in `train/NAME/*` and `val/NAME/*`. Results on Imagenette: docs/evidence.md.
 """
 
-base = "../_base_/own_folders.py"
+base = "{{ fileDirname }}/../_base_/own_folders.py"
 seeds = [0, 1, 2, 3, 4]
 metric = "accuracy/top1"
 _train = [

@@ -2,7 +2,8 @@
 
 A study is a config with these names, and others that begin with an underscore:
 
-    base       the config from which every cell starts, relative to the study
+    base       the config from which every cell starts, relative to the study; one that others
+               inherit writes "{{ fileDirname }}/...", which stays its own folder
     grid       axis -> option -> differences, as for --cfg-options; a cell takes one of each axis
     seeds      numbers; every cell is trained with each
     metric     what is compared: 'accuracy/top1', 'coco/bbox_mAP'

@@ -15,6 +15,7 @@ from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.registry import DATASETS, init_default_scope
 
+KINDS = ("bbox", "segm")
 THRESHOLDS = {"": np.linspace(0.5, 0.95, 10), "_50": np.array([0.5]), "_75": np.array([0.75])}
 
 
@@ -66,20 +67,22 @@ def precision_of_draws(
     Args:
         folder: Of a training on the images; it says where the annotations are.
         samples: The detections, one entry for each image.
-        metric: 'coco/bbox_mAP', or that with '_50' or '_75'.
+        metric: 'coco/bbox_mAP' or 'coco/segm_mAP', or these with '_50' or '_75'.
 
     Returns:
         A function from the numbers of the drawn images (in the order of their ids) to the mean
         average precision over the classes that these images hold.
 
     Raises:
-        ValueError: Another metric.
+        ValueError: Another metric, or no masks.
     """
-    name, _, level = metric.partition("coco/bbox_mAP")
-    if name or level not in THRESHOLDS:
-        known = ", ".join(f"coco/bbox_mAP{level}" for level in THRESHOLDS)
-        raise ValueError(f"images can be drawn anew for {known}, got {metric!r}")
-    evaluated = _evaluated(folder, samples, THRESHOLDS[level])
+    known = [f"coco/{kind}_mAP{level}" for kind in KINDS for level in THRESHOLDS]
+    if metric not in known:
+        raise ValueError(f"images can be drawn anew for {', '.join(known)}, got {metric!r}")
+    kind, _, level = metric.removeprefix("coco/").partition("_mAP")
+    if kind == "segm" and any("masks" not in sample["pred_instances"] for sample in samples):
+        raise ValueError(f"{metric} needs masks, and the detections in {folder} have none")
+    evaluated = _evaluated(folder, samples, THRESHOLDS[level], kind)
     shape = len(evaluated.params.catIds), len(evaluated.params.imgIds)
     entries = np.array(evaluated.evalImgs, dtype=object).reshape(shape)
 
@@ -101,7 +104,7 @@ def _metainfo(cfg: Config) -> dict:
     return DATASETS.build(dataset).metainfo
 
 
-def _evaluated(folder: Path, samples: list[dict], thresholds: np.ndarray):
+def _evaluated(folder: Path, samples: list[dict], thresholds: np.ndarray, kind: str):
     """pycocotools' matches of detections and annotations, image by image."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
@@ -115,11 +118,13 @@ def _evaluated(folder: Path, samples: list[dict], thresholds: np.ndarray):
         for sample in samples:
             instances = sample["pred_instances"]
             parts = (instances[name].tolist() for name in ("bboxes", "scores", "labels"))
-            for (left, top, right, bottom), score, label in zip(*parts, strict=True):
-                box = dict(bbox=[left, top, right - left, bottom - top], score=score)
-                found.append(dict(**box, image_id=sample["img_id"], category_id=classes[label]))
+            masks = instances["masks"] if kind == "segm" else [None] * len(instances["scores"])
+            for (left, top, right, bottom), score, label, mask in zip(*parts, masks, strict=True):
+                one = dict(image_id=sample["img_id"], category_id=classes[label], score=score)
+                box = [left, top, right - left, bottom - top]
+                found.append(one | (dict(bbox=box) if mask is None else dict(segmentation=mask)))
         detected = truth.loadRes(found) if found else COCO()  # it takes no empty list
-        evaluated = COCOeval(truth, detected, "bbox")
+        evaluated = COCOeval(truth, detected, kind)
         params = evaluated.params
         params.imgIds, params.catIds = [sample["img_id"] for sample in samples], classes
         params.iouThrs, params.maxDets = thresholds, [100]

@@ -15,10 +15,32 @@ from mmengine.fileio import dump
 from .compare import compare
 
 
-def markdown(runs: dict, differences: dict, study: Config) -> str:
-    """Mean, standard deviation and differences, a row for each cell."""
+def other_metrics(runs: dict, study: Config) -> dict[str, dict]:
+    """Every other metric that all trainings have -> `runs` with its last values.
+
+    Cells that read another metric are left out, because their other head is untrained, and so are
+    ensembles, which are joined for the study's metric alone.
+    """
+    trained = {
+        cell: {seed: run["epochs"][-1] for seed, run in seeds.items() if run["epochs"]}
+        for cell, seeds in runs.items()
+        if cell not in study.reads and cell not in study.ensembles
+    }
+    measured = [set(last) for seeds in trained.values() for last in seeds.values()]
+    names = set.intersection(*measured) - {"epoch", study.metric} if measured else ()
+    return {
+        name: {
+            cell: {seed: dict(value=last[name]) for seed, last in seeds.items()}
+            for cell, seeds in trained.items()
+        }
+        for name in sorted(names)
+    }
+
+
+def markdown(runs: dict, differences: dict, metric: str) -> str:
+    """Mean, standard deviation and differences of a metric, a row for each cell."""
     controls = list(differences)
-    head = ["cell", "seeds", study.metric, *(f"minus {control} (95 %)" for control in controls)]
+    head = ["cell", "seeds", metric, *(f"minus {control} (95 %)" for control in controls)]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     digits = 2 if max(run["value"] for seeds in runs.values() for run in seeds.values()) > 1 else 4
     for cell, seeds in runs.items():
@@ -115,10 +137,17 @@ def _save(figure, path: Path):
 def write(runs: dict, study: Config, out: Path) -> str:
     """Compare with the controls, and write all into the work dir; the tables come back."""
     differences = compare(runs, study.controls)
+    others = {
+        name: (values, compare(values, study.controls))
+        for name, values in other_metrics(runs, study).items()
+    }
     versions = dict(python=platform.python_version(), torch=torch.__version__)
     record = dict(study=study.to_dict(), versions=versions, runs=runs, differences=differences)
+    record["others"] = {name: found for name, (_, found) in others.items()}
     dump(record, out / "results.json", backend_args=dict(backend="whole"), indent=1)
-    table = markdown(runs, differences, study) + heads_markdown(runs)
+    tables = [markdown(runs, differences, study.metric), heads_markdown(runs)]
+    tables += [f"\n{markdown(values, found, name)}" for name, (values, found) in others.items()]
+    table = "".join(tables)
     (out / "results.md").write_text(table)
     draw(runs, differences, study, out)
     return table

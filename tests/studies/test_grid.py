@@ -1,4 +1,5 @@
 import re
+from pathlib import Path
 
 import pytest
 from helpers import ROOT, but_extended
@@ -71,3 +72,13 @@ def test_every_cell_of_every_study_is_a_model_of_its_own(name, tmp_path, own_dat
             built.add(repr(model))
         found.add((cell, repr(cfg.to_dict())))
     assert len({text for _, text in found}) == len(found) > 4
+
+
+def test_a_study_elsewhere_inherits_one_of_the_package(tmp_path, own_data, monkeypatch):
+    monkeypatch.setenv("DATA_ROOT", str(own_data))
+    parent = ROOT / "configs/studies/own_folders.py"
+    path = tmp_path / "mine.py"
+    path.write_text(f"_base_ = {str(parent)!r}\nseeds = [7]\n")
+    study = read_study(str(path))
+    assert study.seeds == [7] and cells_of(study) == cells_of(read_study(str(parent)))
+    assert Path(study.base).resolve() == Path(read_study(str(parent)).base).resolve()

@@ -34,6 +34,7 @@ def detections(tmp_path):
                 bboxes=boxes,
                 scores=torch.full((len(boxes),), 0.9),
                 labels=torch.tensor(labels, dtype=torch.long),
+                masks=[a["segmentation"] for a in annotations],
             )
             samples.append(dict(img_id=image, ori_shape=(192, 192), pred_instances=instances))
         folder = tmp_path / name / "seed_0"
@@ -75,9 +76,23 @@ def test_the_precision_of_drawn_images_is_the_hosts_over_those_images(detections
     both = score_of_draws([folder, blind], ["sum"] * 2, [1] * 2, metric)[1]
     assert both(np.arange(3)) == score(np.arange(3))
     for change, message in (
-        (dict(metric="coco/segm_mAP"), "coco/bbox_mAP_75, got 'coco/segm_mAP'"),
+        (dict(metric="coco/AR"), "coco/bbox_mAP_75, .*coco/segm_mAP_75, got 'coco/AR'"),
         (dict(heads=["cnn"]), "no heads and no weights, got \\['cnn'\\]"),
     ):
         arguments = dict(heads=["sum"], weights=[1], metric=metric) | change
         with pytest.raises(ValueError, match=message):
             score_of_draws([folder], **arguments)
+
+
+def test_the_precision_of_masks_is_that_of_masks(detections):
+    truth, keep = detections
+    folder = keep("one", truth)
+    heads = (["sum"], [1], "coco/segm_mAP")
+    assert score_of_draws([folder], *heads)[1](np.arange(3)) == pytest.approx(1)
+    samples = pickle.loads((folder / "predictions.pkl").read_bytes())
+    for sample in samples:  # another's mask in each box
+        masks = sample["pred_instances"]["masks"]
+        sample["pred_instances"]["masks"] = [*masks[1:], *masks[:1]]
+    (folder / "predictions.pkl").write_bytes(pickle.dumps(samples))
+    assert score_of_draws([folder], *heads)[1](np.arange(3)) < 0.5
+    assert score_of_draws([folder], ["sum"], [1], "coco/bbox_mAP")[1](np.arange(3)) == 1

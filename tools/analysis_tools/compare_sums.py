@@ -32,7 +32,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--ours", **terms)
     parser.add_argument("--control", **terms)
     parser.add_argument("--seeds", type=int, nargs="+", help="default: all that are finished")
-    parser.add_argument("--metric", default="coco/bbox_mAP", help="of detectors; or with _50, _75")
+    parser.add_argument(
+        "--metric", default="coco/bbox_mAP", help="of detectors; or coco/segm_mAP, with _50, _75"
+    )
     return parser.parse_args()
 
 
