@@ -261,11 +261,12 @@ import runpy, sys
 import torch
 from robustnet_mm.engine import launch
 folder, options = sys.argv[1], sys.argv[2:]
-launch.finish = torch.distributed.barrier  # else the process ends with the first
+finish, launch.finish = launch.finish, torch.distributed.barrier  # the first would end it all
 for name in ("whole", "sharded"):
     sys.argv = ["train.py", f"{{folder}}/{{name}}.py", "--work-dir", f"{{folder}}/{{name}}"]
     sys.argv += ["--launcher", "pytorch", *options]
     runpy.run_path({tool!r}, run_name="__main__")
+finish()
 """
 
 
