@@ -2,6 +2,7 @@
 
 Each table holds rows (what the user does, how, what is expected); a further case is a further row.
 What is expected is a pattern of the ValueError (or FileNotFoundError), `Says(pattern)`, or `WORKS`.
+The file is longer than others may be, because each case is a line of a table.
 """
 
 import gzip
