@@ -3,16 +3,16 @@
 import fcntl
 import os
 import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 from mmengine.fileio import LocalBackend, register_backend
 
 
 @contextmanager
-def locked(path: Path, wait: bool = True) -> Iterator[IO[str]]:
+def locked(path: Path, what: str) -> Iterator[None]:
     """Hold a lock on a file, which is made if it is not there, and is left there.
 
     The system takes the lock from a process that ends, however it ends, and child processes do not
@@ -20,24 +20,28 @@ def locked(path: Path, wait: bool = True) -> Iterator[IO[str]]:
     open the file another time: closing that one gives the lock back.
 
     Args:
-        path: The file.
-        wait: Wait until another process gives the lock back.
-
-    Yields:
-        The file, open to be read and added to.
+        path: The file, in the work directory that it guards.
+        what: Runs there while it is held: 'training'.
 
     Raises:
-        BlockingIOError: Another process has the lock, and `wait` is False.
+        ValueError: Another process has the lock; says which.
         OSError: The file cannot be made.
     """
     with open(path, "a+") as file:
         try:
-            fcntl.lockf(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError) as error:  # what a held lock is depends on both
-            raise BlockingIOError(*error.args) from error
+            file.seek(0)
+            raise ValueError(
+                f"another {what} runs in work_dir {path.parent} ({file.read().strip()}): wait for "
+                "its end, or name another folder by --work-dir"
+            ) from error
         except OSError:
             pass
-        yield file
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        yield
 
 
 class WholeFileBackend(LocalBackend):

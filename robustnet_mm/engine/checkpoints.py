@@ -65,7 +65,7 @@ def find_newest(cfg: Mapping) -> tuple[Path, dict | None] | None:
     """
     work_dir, folder = Path(cfg["work_dir"]), folder_of(cfg)
     named, reasons = last_checkpoint(work_dir), []
-    for path in _newest_first(work_dir, folder, _hook(cfg).get("filename_tmpl")):
+    for path in _newest_first(work_dir, folder, named, _hook(cfg).get("filename_tmpl")):
         try:
             content = None if path.is_dir() else read_checkpoint(path)
         except (ValueError, OSError) as error:
@@ -88,7 +88,9 @@ def find_newest(cfg: Mapping) -> tuple[Path, dict | None] | None:
     return None
 
 
-def _newest_first(work_dir: Path, folder: Path, template: str | None) -> list[Path]:
+def _newest_first(
+    work_dir: Path, folder: Path, named: Path | None, template: str | None
+) -> list[Path]:
     pattern = r"(?:epoch|iter)_(\d+)\.pth"
     if template:
         pattern = re.sub(r"\\\{[^}]*\\\}", r"(\\d+)", re.escape(template), count=1)
@@ -97,7 +99,7 @@ def _newest_first(work_dir: Path, folder: Path, template: str | None) -> list[Pa
         match = re.fullmatch(pattern, name)
         return int(match[1]) if match else -1
 
-    pointer, named = work_dir / _POINTER, last_checkpoint(work_dir)
+    pointer = work_dir / _POINTER
     files = [path for path in folder.glob("*") if number(path.name) >= 0 and path.is_file()]
     files = sorted((path for path in files if path != named), key=lambda path: -number(path.name))
     last = number(Path(_named_in(work_dir)).name)

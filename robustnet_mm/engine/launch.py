@@ -2,12 +2,11 @@
 
 import logging
 import os
-import socket
 import sys
 import traceback
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -188,18 +187,7 @@ def alone_in(cfg: Config) -> Iterator[None]:
         yield
         return
     make_work_dir(cfg.work_dir)
-    lock = Path(cfg.work_dir, ".training.lock")
-    with ExitStack() as stack:
-        try:
-            file = stack.enter_context(locked(lock, wait=False))
-        except BlockingIOError as error:
-            raise ValueError(
-                f"another training runs in work_dir {cfg.work_dir} ({lock.read_text().strip()}): "
-                "wait for its end, or name another folder by --work-dir"
-            ) from error
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
+    with locked(Path(cfg.work_dir, ".training.lock"), "training"):
         for folder in {Path(cfg.work_dir), folder_of(cfg)}:
             sweep(folder)
         yield

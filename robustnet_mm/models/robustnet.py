@@ -114,15 +114,18 @@ class RobustNet(LoadableModule):
         self.embed_dims = self.vit.embed_dims
         pairs = pair_blocks(len(self.cnn.blocks), len(self.vit.blocks), weave)
         self.exchanges = pairs if direction != "none" else []
-        settings = (direction, gate, fuse, drop_exchange)
+        settings = direction, gate, fuse, drop_exchange
         self.fius = nn.ModuleList(self._make_fiu(u, *settings) for u, _ in self.exchanges)
         self.weights_spec = WeightsSpec("network", dropped=_absent_keys(direction, len(pairs)))
         if direction != "none" and not pairs:
             self._refuse_to_weave(weave)
         if out_type == "pyramid":
             self._end_with_the_last_exchange(direction)
-        sizes = (len(self.cnn.blocks), len(self.vit.blocks))
-        self.steps, self.last_vit_blocks = schedule(*sizes, self.exchanges)
+        self._decide_the_order()
+
+    def _decide_the_order(self):
+        num_cnn, num_vit = len(self.cnn.blocks), len(self.vit.blocks)
+        self.steps, self.last_vit_blocks = schedule(num_cnn, num_vit, self.exchanges)
 
     def _refuse_to_weave(self, weave):
         raise ValueError(

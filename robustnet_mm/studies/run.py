@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -64,13 +64,7 @@ def alone_in(out: Path) -> Iterator[None]:
         ValueError: Another one runs there.
     """
     out.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(locked(out / ".study.lock", wait=False))
-        except BlockingIOError as error:
-            raise ValueError(
-                f"another study runs in {out}: wait for its end, or name another by --work-dir"
-            ) from error
+    with locked(out / ".study.lock", "study"):
         yield
 
 
