@@ -13,7 +13,7 @@ _base_ = "./robustnet-large-patch16_20e_in1k.py"
 model = dict(
     backbone=dict(
         direction="vit_to_cnn",
-        gate=None,
+        form="ungated",
         vit=dict(frozen_stages=24, drop_path_rate=0.0),  # all of its blocks; no noise in them
     )
 )

@@ -44,7 +44,7 @@ grid = dict(
     weave=dict(
         none=_base_.grid.row.none,
         gated=_monitored,
-        ungated={**_monitored, "model.backbone.gate": None},
+        ungated={**_monitored, "model.backbone.form": "ungated"},
     ),
 )
 reads = dict(_delete_=True)

@@ -101,7 +101,7 @@ def _parts(model) -> dict:
         for side in SIDES:
             part = getattr(fiu, side)
             if part is not None:
-                gate = getattr(part.gate, "scale", None)
+                gate = getattr(getattr(part, "gate", None), "scale", None)
                 arrays = dict(gate=gate, weight=part.proj.weight)
                 found[f"{k}_{side}"] = {
                     name: array.detach().float().cpu().numpy().ravel()

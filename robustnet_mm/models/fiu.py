@@ -3,47 +3,85 @@
 squeeze: detail (N, Cd, H, W) -> (N, h*w, D), added to the patch tokens
 expand:  patch tokens (N, h*w, D) -> (N, Cd, h, w), added to the map before a spatial convolution
 
-Both end in a gate that starts at zero, so that at step 0 neither tower is disturbed.
+Both end in a linear layer that starts at zero, so that at step 0 neither tower is disturbed, and
+the first gradient of that layer already points somewhere. The paper's own units, with and without
+zero gates behind them, are in `paper_fiu`.
 """
 
-import torch
+from functools import partial
+
 import torch.nn.functional as F
 from timm.layers import DropPath
 from torch import Tensor, nn
 
 from .grids import map_to_tokens, pool_to_grid, tokens_to_map
+from .paper_fiu import PaperExpand, PaperSqueeze
 
 DIRECTIONS = ("both", "cnn_to_vit", "vit_to_cnn", "none")
 FUSES = ("sum", "attention")
 
 
-class Gate(nn.Module):
-    """A scale per channel, zero at start: (..., C, ...) -> same shape.
+class ZeroLinear(nn.Linear):
+    """A linear layer whose weight and bias start at zero: (..., C) -> (..., D)."""
 
-    Args:
-        channels: C.
-        dim: The channel dimension: 1 for maps, -1 for tokens.
+    def reset_parameters(self):
+        nn.init.zeros_(self.weight)
+        nn.init.zeros_(self.bias)
+
+
+class TokenBatchNorm(nn.BatchNorm1d):
+    def forward(self, x):
+        return super().forward(x.flatten(0, 1)).view_as(x)
+
+
+NORMS = dict(layer=partial(nn.LayerNorm, eps=1e-6), batch=TokenBatchNorm, none=nn.Identity)
+
+
+class Squeeze(nn.Module):
+    """Map to tokens: (N, Cd, H, W) -> (N, h*w, D).
+
+    Pooled first, so that everything else runs at token resolution.
     """
 
-    def __init__(self, channels: int, dim: int):
+    def __init__(self, in_channels: int, embed_dims: int, norm="layer", act=False):
         super().__init__()
-        self.dim = dim
-        self.scale = nn.Parameter(torch.zeros(channels))
+        self.norm = NORMS[norm](in_channels)
+        self.act = nn.GELU() if act else nn.Identity()
+        self.proj = ZeroLinear(in_channels, embed_dims)
 
-    def forward(self, x: Tensor) -> Tensor:
-        scale = self.scale.to(x.dtype)
-        return x * (scale if self.dim == -1 else scale[:, None, None])
-
-
-def check_gate(kind: str | None) -> None:
-    if kind not in ("zero", None):
-        raise ValueError(f"gate must be 'zero' or None, got {kind!r}")
+    def forward(self, detail: Tensor, grid: tuple[int, int]) -> Tensor:
+        x = map_to_tokens(pool_to_grid(detail, grid)).contiguous()
+        return self.proj(self.act(self.norm(x)))
 
 
-def make_gate(kind: str | None, channels: int, dim: int) -> nn.Module:
-    """`Gate` for 'zero'; the identity for None, which is the original's ungated unit."""
-    check_gate(kind)
-    return nn.Identity() if kind is None else Gate(channels, dim)
+class Expand(nn.Module):
+    """Tokens to map: (N, P + h*w, D) -> (N, Cd, h, w); prefix tokens are left out.
+
+    The nearest resize to the map happens where the result is added (`grids.add_guide`).
+    """
+
+    def __init__(self, embed_dims: int, out_channels: int, norm="layer", act=False):
+        super().__init__()
+        self.norm = NORMS[norm](embed_dims)
+        self.act = nn.ReLU() if act else nn.Identity()
+        self.proj = ZeroLinear(embed_dims, out_channels)
+
+    def forward(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        return tokens_to_map(self.proj(self.act(self.norm(tokens))), grid)
+
+
+def _zero(**kwargs):
+    return partial(Squeeze, **kwargs), partial(Expand, **kwargs)
+
+
+FORMS = dict(
+    zero_linear=_zero(),
+    zero_linear_batch=_zero(norm="batch"),
+    zero_linear_bare=_zero(norm="none"),
+    zero_linear_act=_zero(act=True),
+    gated=(partial(PaperSqueeze, gated=True), partial(PaperExpand, gated=True)),
+    ungated=(partial(PaperSqueeze, gated=False), partial(PaperExpand, gated=False)),
+)
 
 
 class AdditiveAttention(nn.Module):
@@ -70,46 +108,6 @@ class AdditiveAttention(nn.Module):
         return (scores[1] - scores[0]).sigmoid()  # the softmax of two
 
 
-class Squeeze(nn.Module):
-    """Map to tokens: (N, Cd, H, W) -> (N, h*w, D).
-
-    The paper convolves (1x1) and then pools. Both are linear, so pooling first gives the same at a
-    fraction of the work (1/16 at stride 4 under patch 16). On tokens, a 1x1 convolution is a
-    linear layer.
-    """
-
-    def __init__(self, in_channels: int, embed_dims: int, gate: str | None = "zero"):
-        super().__init__()
-        self.proj = nn.Linear(in_channels, embed_dims)
-        self.norm = nn.LayerNorm(embed_dims, eps=1e-6)
-        self.act = nn.GELU()
-        self.gate = make_gate(gate, embed_dims, dim=-1)
-
-    def forward(self, detail: Tensor, grid: tuple[int, int]) -> Tensor:
-        x = map_to_tokens(pool_to_grid(detail, grid))  # (N, Cd, H, W) -> (N, h*w, Cd)
-        x = x.contiguous()  # or torch multiplies, and adds the bias in a pass of its own
-        return self.gate(self.act(self.norm(self.proj(x))))
-
-
-class Expand(nn.Module):
-    """Tokens to map: (N, P + h*w, D) -> (N, Cd, h, w); prefix tokens are left out.
-
-    The nearest resize to the map happens where the result is added (`grids.add_guide`):
-    everything else runs at token resolution.
-    """
-
-    def __init__(self, embed_dims: int, out_channels: int, gate: str | None = "zero"):
-        super().__init__()
-        self.proj = nn.Linear(embed_dims, out_channels)
-        self.norm = nn.BatchNorm2d(out_channels, eps=1e-6)
-        self.act = nn.ReLU()
-        self.gate = make_gate(gate, out_channels, dim=1)
-
-    def forward(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
-        x = tokens_to_map(self.proj(tokens), grid)  # projected first: a slice would be copied
-        return self.gate(self.act(self.norm(x)))
-
-
 class FIU(nn.Module):
     """One exchange: `squeeze` into a transformer block, `expand` into the next CNN block.
 
@@ -118,7 +116,7 @@ class FIU(nn.Module):
         guide_channels: Channels of the map to which the expanded tokens are added.
         embed_dims: Token width D.
         direction: 'both', 'cnn_to_vit' (squeeze only) or 'vit_to_cnn' (expand only).
-        gate: 'zero', or None for the original's ungated unit.
+        form: 'zero_linear'; 'ungated' is the paper's unit, 'gated' the same behind zero gates.
         fuse: 'sum' adds what comes; 'attention' adds the share of it that `AdditiveAttention`
             chooses at each token.
         drop_rate: In training, the chance that an image goes without what is added to one side.
@@ -131,14 +129,15 @@ class FIU(nn.Module):
         guide_channels: int,
         embed_dims: int,
         direction: str = "both",
-        gate: str | None = "zero",
+        form: str = "zero_linear",
         fuse: str = "sum",
         drop_rate: float = 0.0,
     ):
         super().__init__()
         to_vit, to_cnn = direction != "vit_to_cnn", direction != "cnn_to_vit"
-        self.squeeze = Squeeze(detail_channels, embed_dims, gate) if to_vit else None
-        self.expand = Expand(embed_dims, guide_channels, gate) if to_cnn else None
+        squeeze, expand = FORMS[form]
+        self.squeeze = squeeze(detail_channels, embed_dims) if to_vit else None
+        self.expand = expand(embed_dims, guide_channels) if to_cnn else None
         self.drop = DropPath(drop_rate, scale_by_keep=False)
         self.squeeze_share = self.expand_share = None
         if fuse == "attention":

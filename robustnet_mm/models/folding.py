@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
-from .fiu import Expand
+from .paper_fiu import PaperExpand
 from .towers.timm_cnn import TimmBlock
 
 
@@ -34,7 +34,8 @@ def fold_batchnorm(model: nn.Module) -> nn.Module:
     for conv, norm in _pairs(model):
         _fold(fuse_conv_bn_weights, conv, norm)
         _replace(model, norm)
-    for expand in [m for m in model.modules() if isinstance(m, Expand) and m.norm in _norms(m)]:
+    expands = [m for m in model.modules() if isinstance(m, PaperExpand)]
+    for expand in [m for m in expands if m.norm in _norms(m)]:
         _fold(fuse_linear_bn_weights, expand.proj, expand.norm)
         expand.norm = nn.Identity()
     return model

@@ -5,19 +5,19 @@ from mmengine.model import BaseModule
 from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
-from robustnet_mm.arguments import check_init_cfg, check_whole, check_wholes
+from robustnet_mm.arguments import check_choice, check_init_cfg, check_whole, check_wholes
 from robustnet_mm.registry import MODELS
 
-from .fiu import make_gate
+from .paper_fiu import Gate
 from .grids import tokens_to_map
 
 
 @MODELS.register_module()
 class TowerNeck(BaseModule):
-    """`map + gate(resize(1x1(norm(ViT map))))` at each level.
+    """`map + resize(1x1(norm(ViT map)))` at each level; the 1x1 convolution starts at zero.
 
     Put it first in a list: `neck=[dict(type='robustnet_mm.TowerNeck', ...), dict(type='FPN')]`.
-    With the gates at zero the host's neck sees the pretrained CNN's pyramid exactly.
+    At the start the host's neck sees the pretrained CNN's pyramid exactly.
 
     Args:
         in_channels: Channels of the backbone's maps (`RobustNet.out_channels`).
@@ -26,7 +26,8 @@ class TowerNeck(BaseModule):
             are missing at its end are made by 2x2 max pooling; by default as many as it has.
         start_level: First level that gets the ViT's map; the finer ones pass as they are. Give
             it the value of the host's neck where that starts higher (RetinaNet: 1).
-        gate: 'zero', or None for no gate.
+        form: 'zero_linear'; 'gated' starts the convolutions at random, behind gates that start at
+            zero; 'ungated' has no gates and no exact start.
         init_cfg: As in mmengine.
 
     Attributes:
@@ -43,7 +44,7 @@ class TowerNeck(BaseModule):
         embed_dims: int,
         num_levels: int | None = None,
         start_level: int = 0,
-        gate: str | None = "zero",
+        form: str = "zero_linear",
         init_cfg=None,
     ):
         super().__init__(init_cfg)
@@ -52,6 +53,7 @@ class TowerNeck(BaseModule):
         if not self.in_channels:
             raise ValueError("in_channels must be the backbone's out_channels, got none")
         check_whole("embed_dims", embed_dims, 1)
+        check_choice("form", form, ("zero_linear", "gated", "ungated"))
         self.norm = nn.LayerNorm(embed_dims, eps=1e-6)
         if num_levels is not None:
             check_whole("num_levels", num_levels, 1)
@@ -66,7 +68,11 @@ class TowerNeck(BaseModule):
         check_whole("start_level", start_level, 0, len(self.out_channels) - 1)
         used = self.out_channels[start_level:]
         self.convs = nn.ModuleList(nn.Conv2d(embed_dims, c, kernel_size=1) for c in used)
-        self.gates = nn.ModuleList(make_gate(gate, c, dim=1) for c in used)
+        if form == "zero_linear":
+            for parameter in self.convs.parameters():
+                nn.init.zeros_(parameter)
+        gated = form == "gated"
+        self.gates = nn.ModuleList(Gate(c, dim=1) if gated else nn.Identity() for c in used)
 
     def forward(self, outputs) -> tuple[Tensor, ...]:
         """`TowerOutputs` -> the pyramid, each map (N, C, H, W) and contiguous.

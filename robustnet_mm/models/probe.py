@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .fiu import Gate
 from .grids import add_guide
+from .paper_fiu import Gate
 from .robustnet import RobustNet
 
 

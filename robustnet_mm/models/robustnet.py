@@ -1,8 +1,8 @@
 """RobustNet: a pretrained CNN and a pretrained ViT, woven by Feature Interaction Units.
 
 From the paper "RobustVision: Making CNN and ViT Good Friends with Pre-Trained Vision Models"
-(2022), section 4. With every gate at zero, as at the start, it computes exactly what the two
-networks compute alone.
+(2022), section 4. At the start, when every exchange still adds zero, it computes exactly what the
+two networks compute alone.
 """
 
 from typing import NamedTuple
@@ -20,7 +20,7 @@ from robustnet_mm.arguments import (
 from robustnet_mm.registry import MODELS
 from robustnet_mm.weights import LoadableModule, WeightsSpec
 
-from .fiu import DIRECTIONS, FIU, FUSES, check_gate
+from .fiu import DIRECTIONS, FIU, FORMS, FUSES
 from .sized_images import own_sizes
 from .towers import CNNTower, TransformerTower
 from .towers.recompute import recompute
@@ -59,7 +59,9 @@ class RobustNet(LoadableModule):
         weave: Where the exchanges are: 'paper', 'even' or pairs (u, v); see `pair_blocks`.
         direction: 'both', 'cnn_to_vit', 'vit_to_cnn', or 'none' for two towers that do not
             interact (the ensemble control).
-        gate: 'zero' for an exact start, None for the original's ungated units.
+        form: What an exchange is made of: 'zero_linear', a norm and a linear layer that starts at
+            zero; 'ungated', the paper's unit, without an exact start; 'gated', the same with zero
+            gates behind it.
         fuse: 'sum' adds what an FIU says; 'attention' is the paper's additive attention, which adds
             a share of it.
         drop_exchange: In training, the chance that an image goes without one side of an exchange.
@@ -89,7 +91,7 @@ class RobustNet(LoadableModule):
         vit: dict | None = None,
         weave: str | list = "paper",
         direction: str = "both",
-        gate: str | None = "zero",
+        form: str = "zero_linear",
         fuse: str = "sum",
         drop_exchange: float = 0.0,
         data_norm: dict | None = None,
@@ -100,7 +102,7 @@ class RobustNet(LoadableModule):
         super().__init__(init_cfg)
         check_init_cfg(self, init_cfg)
         check_choice("direction", direction, DIRECTIONS)
-        check_gate(gate)
+        check_choice("form", form, FORMS)
         check_choice("fuse", fuse, FUSES)
         check_choice("out_type", out_type, ("towers", "pyramid"))
         check_rate("drop_exchange", drop_exchange)
@@ -114,7 +116,7 @@ class RobustNet(LoadableModule):
         self.embed_dims = self.vit.embed_dims
         pairs = pair_blocks(len(self.cnn.blocks), len(self.vit.blocks), weave)
         self.exchanges = pairs if direction != "none" else []
-        settings = direction, gate, fuse, drop_exchange
+        settings = direction, form, fuse, drop_exchange
         self.fius = nn.ModuleList(self._make_fiu(u, *settings) for u, _ in self.exchanges)
         self.weights_spec = WeightsSpec("network", dropped=_absent_keys(direction, len(pairs)))
         if direction != "none" and not pairs:

@@ -108,7 +108,8 @@ def config_of(study: Config, differences: dict, seed: int, folder: Path) -> Conf
     """The config of one training: its seed, its work dir, and its last predictions kept."""
     cfg = deepcopy(base_of(study.base))
     # copied, because `_delete_` is taken out of it; what is replaced whole comes first
-    cfg.merge_from_dict(dict(sorted(deepcopy(differences).items(), key=lambda d: d[0].count("."))))
+    for key, value in sorted(deepcopy(differences).items(), key=lambda d: d[0].count(".")):
+        cfg.merge_from_dict({key: value})  # one by one: mmengine sets no item of a list it just got
     cfg.setdefault("custom_hooks", []).append(dict(type="robustnet_mm.ValidateResumedHook"))
     cfg.work_dir = str(folder)
     cfg.randomness = dict(seed=seed)
