@@ -14,6 +14,7 @@ _base_ = "./own_coco.py"
 seeds = [0, 1, 2]
 _none = {"model.backbone.direction": "none"}
 _gated = {"model.neck.0.form": "gated"}
+_scaled = {"model.backbone.form": "zero_linear_scaled", "model.neck.0.form": "zero_linear_scaled"}
 _fius = "optim_wrapper.paramwise_cfg.fius"
 _form = "model.backbone.form"
 grid = dict(
@@ -23,6 +24,9 @@ grid = dict(
         none_gated={**_none, **_gated},
         gated={_form: "gated", **_gated},
         zero={},
+        none_scaled={**_none, "model.neck.0.form": "zero_linear_scaled"},
+        scaled=_scaled,
+        scaled_fast={**_scaled, _fius: dict(lr_mult=5.0)},
         zero_fast={_fius: dict(lr_mult=5.0)},
         zero_batch={_form: "zero_linear_batch"},
         zero_act={_form: "zero_linear_act"},

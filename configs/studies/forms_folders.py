@@ -24,6 +24,9 @@ grid = dict(
         zero_no_decay={_fius: dict(lr_mult=5.0, decay_mult=0.0)},
         zero_batch={_form: "zero_linear_batch"},
         zero_bare={_form: "zero_linear_bare"},
+        zero_slower={_fius: dict(lr_mult=0.03)},
+        scaled={_form: "zero_linear_scaled"},
+        scaled_slow={_form: "zero_linear_scaled", _fius: dict(lr_mult=1.0)},
         zero_act={_form: "zero_linear_act"},
     ),
 )

@@ -29,6 +29,13 @@ class ZeroLinear(nn.Linear):
         nn.init.zeros_(self.bias)
 
 
+class ScaledZeroLinear(ZeroLinear):
+    """A mean instead of a sum over the inputs: a step of Adam moves it by the learning rate."""
+
+    def forward(self, x):
+        return F.linear(x, self.weight / self.in_features, self.bias)
+
+
 class TokenBatchNorm(nn.BatchNorm1d):
     def forward(self, x):
         return super().forward(x.flatten(0, 1)).view_as(x)
@@ -43,11 +50,11 @@ class Squeeze(nn.Module):
     Pooled first, so that everything else runs at token resolution.
     """
 
-    def __init__(self, in_channels: int, embed_dims: int, norm="layer", act=False):
+    def __init__(self, in_channels: int, embed_dims: int, norm="layer", act=False, linear=ZeroLinear):
         super().__init__()
         self.norm = NORMS[norm](in_channels)
         self.act = nn.GELU() if act else nn.Identity()
-        self.proj = ZeroLinear(in_channels, embed_dims)
+        self.proj = linear(in_channels, embed_dims)
 
     def forward(self, detail: Tensor, grid: tuple[int, int]) -> Tensor:
         x = map_to_tokens(pool_to_grid(detail, grid)).contiguous()
@@ -60,11 +67,11 @@ class Expand(nn.Module):
     The nearest resize to the map happens where the result is added (`grids.add_guide`).
     """
 
-    def __init__(self, embed_dims: int, out_channels: int, norm="layer", act=False):
+    def __init__(self, embed_dims: int, out_channels: int, norm="layer", act=False, linear=ZeroLinear):
         super().__init__()
         self.norm = NORMS[norm](embed_dims)
         self.act = nn.ReLU() if act else nn.Identity()
-        self.proj = ZeroLinear(embed_dims, out_channels)
+        self.proj = linear(embed_dims, out_channels)
 
     def forward(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
         return tokens_to_map(self.proj(self.act(self.norm(tokens))), grid)
@@ -76,6 +83,7 @@ def _zero(**kwargs):
 
 FORMS = dict(
     zero_linear=_zero(),
+    zero_linear_scaled=_zero(linear=ScaledZeroLinear),
     zero_linear_batch=_zero(norm="batch"),
     zero_linear_bare=_zero(norm="none"),
     zero_linear_act=_zero(act=True),

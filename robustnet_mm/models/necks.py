@@ -53,7 +53,7 @@ class TowerNeck(BaseModule):
         if not self.in_channels:
             raise ValueError("in_channels must be the backbone's out_channels, got none")
         check_whole("embed_dims", embed_dims, 1)
-        check_choice("form", form, ("zero_linear", "gated", "ungated"))
+        check_choice("form", form, ("zero_linear", "zero_linear_scaled", "gated", "ungated"))
         self.norm = nn.LayerNorm(embed_dims, eps=1e-6)
         if num_levels is not None:
             check_whole("num_levels", num_levels, 1)
@@ -68,7 +68,8 @@ class TowerNeck(BaseModule):
         check_whole("start_level", start_level, 0, len(self.out_channels) - 1)
         used = self.out_channels[start_level:]
         self.convs = nn.ModuleList(nn.Conv2d(embed_dims, c, kernel_size=1) for c in used)
-        if form == "zero_linear":
+        self.scale = 1 / embed_dims if form == "zero_linear_scaled" else 1.0
+        if form.startswith("zero_linear"):
             for parameter in self.convs.parameters():
                 nn.init.zeros_(parameter)
         gated = form == "gated"
@@ -102,7 +103,7 @@ class TowerNeck(BaseModule):
         vit_map = tokens_to_map(self.norm(tokens), grid)
         merged = [feat.contiguous() for feat in maps[: self.start_level]]
         for feat, conv, gate in zip(maps[self.start_level :], self.convs, self.gates, strict=True):
-            added = gate(conv(vit_map)).to(feat.dtype)
+            added = gate(conv(vit_map * self.scale)).to(feat.dtype)
             added = F.interpolate(added, feat.shape[-2:], mode="bilinear", align_corners=False)
             # contiguous: RoIAlign of mmcv on CPU reads channels_last memory wrongly, in silence
             merged.append((feat + added).contiguous())
