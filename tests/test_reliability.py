@@ -148,7 +148,7 @@ def test_a_frozen_process_is_waited_for_as_long_as_the_config_says_and_then_told
             RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=port
         )
         with launch.telling_who_is_lost(cfg):
-            launch._distribute_on_cpu(cfg)
+            launch.distribute_on_cpu(cfg)
             torch.distributed.barrier()
             if rank == 1:
                 os.kill(os.getpid(), signal.SIGSTOP)

