@@ -10,7 +10,6 @@ first one ended. The last line is `bbox_mAP=... segm_mAP=... seconds=...`.
 import argparse
 import json
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -24,11 +23,7 @@ CONFIGS = ROOT / "configs" / "digit_scenes"
 CLASSIFIER = CONFIGS / "robustnet-nano_5e_crops.py"
 DETECTOR = CONFIGS / "mask-rcnn_robustnet-nano_digit-scenes.py"
 MADE = ("classifier", "detector", "scratch")  # one folder and one log each; --fresh removes them
-
-TRAIN = re.compile(
-    r"Epoch\(train\)\s+\[(\d+)\]\[\s*(\d+)/(\d+)\].* eta: (.+?)  .* loss: ([\d.]+|nan)"
-)
-SCORES = re.compile(r"(?:accuracy/|coco/)(top1\w*|bbox_mAP|segm_mAP): +(-?[\d.]+)")
+SCORES = ("top1", "top1_cnn", "top1_vit", "bbox_mAP", "segm_mAP")
 
 
 class Progress:
@@ -96,38 +91,53 @@ def free_port() -> str:
         return str(probe.getsockname()[1])
 
 
-def run_tool(name: str, command: list, log: Path, epochs: int = 0) -> None:
-    """Runs a tool, its output into `log`, its progress on the screen; ends the demo if it fails."""
+def newest(folder: Path) -> dict:
+    """The last numbers that a training in `folder` gave to its visualizer; {} before the first."""
+    files = sorted(folder.glob("*/vis_data/scalars.json"))
+    lines = files[-1].read_text().splitlines(keepends=True) if files else []
+    whole = [line for line in lines if line.endswith("\n")]  # the last one may be half written
+    return json.loads(whole[-1]) if whole else {}
+
+
+def told(numbers: dict, epochs: int) -> str:
+    """What the screen says of them: progress and loss, or the scores of a validation."""
+    if "loss" in numbers:
+        place = f"epoch {numbers['epoch']}/{epochs}, iteration {numbers['iter']}"
+        return f"{place}, loss {numbers['loss']:.3f}"
+    scores = {name.split("/")[-1]: value for name, value in numbers.items() if "/" in name}
+    return ", ".join(f"{n} {scores[n]:.3f}" for n in SCORES if n in scores)
+
+
+def run_tool(name: str, command: list, log: Path, folder: Path | None = None, epochs: int = 0):
+    """Runs a tool, its output into `log`; ends the demo if it fails.
+
+    The screen shows the progress of the training in `folder`.
+    """
     from robustnet_mm.processes import die_with_parent
 
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     env = {"OMP_NUM_THREADS": "1"} | os.environ
     env["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-    progress = Progress()
+    progress, before = Progress(), newest(folder) if folder else {}
     progress.show(f"{name}: starting, log in {log}")
-    process = subprocess.Popen(
-        [str(part) for part in command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        env=env,
-        preexec_fn=die_with_parent,
-    )
-    with process, open(log, "a") as file:
-        for line in process.stdout:
-            file.write(line)
-            file.flush()
-            if found := TRAIN.search(line):
-                epoch, done, total, eta, loss = found.groups()
-                text = f"{name}: epoch {epoch}/{epochs}, {done}/{total}, loss {loss}, eta {eta}"
-                progress.show(text)
-            elif scores := SCORES.findall(line):
-                progress.show(f"{name}: " + ", ".join(f"{k} {v}" for k, v in scores), last=True)
-            elif " Average " in line:  # COCO's table
-                print(line.rstrip(), flush=True)
+    with open(log, "a") as file:
+        process = subprocess.Popen(
+            [str(part) for part in command],
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=env,
+            preexec_fn=die_with_parent,
+        )
+        with process:
+            running = True
+            while running:  # and once more when it has ended
+                time.sleep(0.2)
+                running = process.poll() is None
+                if folder and (numbers := newest(folder)) != before:
+                    progress.show(f"{name}: {told(numbers, epochs)}", last="loss" not in numbers)
+                    before = numbers
     if process.returncode:
-        tail = "".join(log.read_text().splitlines(keepends=True)[-15:])
+        tail = "".join(log.read_text(errors="replace").splitlines(keepends=True)[-15:])
         sys.exit(f"{name} failed (exit code {process.returncode}); end of {log}:\n{tail}")
 
 
@@ -157,7 +167,7 @@ def train(name: str, config: Path, args: argparse.Namespace, options: list[str])
         port, number = f"--master_port={free_port()}", f"--nproc_per_node={args.processes}"
         command = ["-m", "torch.distributed.run", port, number, *command, "--launcher", "pytorch"]
     command = [sys.executable, *command, "--cfg-options", *data_options(args), *options]
-    run_tool(name, command, args.work_dir / f"{name}.log", epochs)
+    run_tool(name, command, args.work_dir / f"{name}.log", folder, epochs)
     return checkpoint
 
 
@@ -170,8 +180,10 @@ def train_detector(name: str, args: argparse.Namespace, start: str) -> dict[str,
     scores, predictions = folder / "scores.json", folder / "predictions"
     if not (scores.is_file() and predictions.with_suffix(".segm.json").is_file()):
         command = [sys.executable, ROOT / "tools/test.py", DETECTOR, checkpoint]
-        command += ["--work-dir", folder / "test", "--cfg-options", *data_options(args)]
-        command += [*options, start, f"test_evaluator.outfile_prefix={predictions}"]
+        command += ["--work-dir", folder / "test", "--show-dir", "pictures"]
+        command += ["--cfg-options", *data_options(args), *options, start]
+        command += [f"test_evaluator.outfile_prefix={predictions}"]
+        command += ["default_hooks.visualization.score_thr=0.5"]
         shutil.rmtree(folder / "test", ignore_errors=True)
         run_tool(f"{name}, test", command, args.work_dir / f"{name}.log")
         (written,) = (folder / "test").glob("*/*.json")
@@ -179,51 +191,19 @@ def train_detector(name: str, args: argparse.Namespace, start: str) -> dict[str,
     return {kind: json.loads(scores.read_text())[f"coco/{kind}_mAP"] for kind in ("bbox", "segm")}
 
 
-def draw_digits(image, entries: list[dict]) -> None:
-    """Paints annotations or results in COCO's format onto `image` (H, W, 3) BGR."""
-    import cv2
-    import numpy as np
-    from pycocotools import mask as coco_mask
-
-    for one in entries:
-        label, mask = one["category_id"] - 1, coco_mask.decode(one["segmentation"])
-        text = f"{label} {one['score']:.2f}" if "score" in one else str(label)
-        hue = np.uint8([[[label * 18, 255, 255]]])
-        colour = cv2.cvtColor(hue, cv2.COLOR_HSV2BGR)[0, 0].astype(float)
-        image[mask > 0] = image[mask > 0] * 0.4 + colour * 0.6
-        x, y, width, height = one["bbox"]
-        x1, y1, x2, y2 = (round(value) for value in (x, y, x + width, y + height))
-        cv2.rectangle(image, (x1, y1), (x2, y2), colour.tolist(), 1)
-        place = (x1, y1 - 3 if y1 > 12 else y2 + 11)
-        for shade, thickness in ((0, 3), (255, 1)):
-            style = (cv2.FONT_HERSHEY_SIMPLEX, 0.4, (shade,) * 3, thickness, cv2.LINE_AA)
-            cv2.putText(image, text, place, *style)
-
-
-def draw_scenes(args: argparse.Namespace, count: int = 8) -> Path:
-    """Held-out scenes, each with its ground truth left and the predictions right."""
+def join_pictures(args: argparse.Namespace, count: int = 8) -> Path:
+    """The first pictures of the test, two in a row: truth left, answers above 0.5 right."""
     import cv2
     import numpy as np
 
-    truth = json.loads((args.data / "annotations/instances_val.json").read_text())
-    found = json.loads((args.work_dir / "detector/predictions.segm.json").read_text())
-    sure = [one for one in found if one["score"] > 0.5]
-    pairs = []
-    for image in truth["images"][:count]:
-        left = cv2.imread(str(args.data / "scenes/val" / image["file_name"]))
-        right = left.copy()
-        for picture, entries in ((left, truth["annotations"]), (right, sure)):
-            draw_digits(picture, [one for one in entries if one["image_id"] == image["id"]])
-        pair = np.hstack([left, np.full((len(left), 2, 3), 255, np.uint8), right])
-        pairs.append(cv2.copyMakeBorder(pair, 4, 4, 6, 6, cv2.BORDER_CONSTANT, value=(60, 60, 60)))
+    files = sorted((args.work_dir / "detector/test").glob("*/pictures/*"))[:count]
+    pairs = [cv2.imread(str(file)) for file in files]
+    edge = dict(borderType=cv2.BORDER_CONSTANT, value=(60, 60, 60))
+    pairs = [cv2.copyMakeBorder(pair, 4, 4, 6, 6, **edge) for pair in pairs]
     pairs += [np.zeros_like(pairs[0])] * (-len(pairs) % 2)
     grid = np.vstack([np.hstack(pairs[i : i + 2]) for i in range(0, len(pairs), 2)])
-    grid = cv2.resize(grid, None, fx=1.5, fy=1.5)
-    grid = cv2.copyMakeBorder(grid, 24, 0, 0, 0, cv2.BORDER_CONSTANT, value=(60, 60, 60))
-    caption = "in each pair: ground truth left, predictions with a score above 0.5 right"
-    cv2.putText(grid, caption, (9, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255,) * 3, 1, cv2.LINE_AA)
     path = args.work_dir / "predictions.png"
-    cv2.imwrite(str(path), grid)
+    cv2.imwrite(str(path), cv2.resize(grid, None, fx=1.5, fy=1.5))
     return path
 
 
@@ -275,7 +255,7 @@ def main() -> None:
     checkpoint = train("classifier", CLASSIFIER, args, [])
     pretrained = f"model.backbone.init_cfg.checkpoint={checkpoint}"
     scores = train_detector("detector", args, pretrained)
-    print(f"pictures: {draw_scenes(args)}, {draw_curves(args)}")
+    print(f"pictures: {join_pictures(args)}, {draw_curves(args)}")
     if args.compare:
         scratch = train_detector("scratch", args, "model.backbone.init_cfg=None")
         for kind in ("bbox", "segm"):
