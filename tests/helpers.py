@@ -14,6 +14,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from robustnet_mm.models import ConvTower
+from robustnet_mm.models.fiu import ZeroLinear
 
 ROOT = Path(__file__).resolve().parents[1]
 EPS = torch.finfo(torch.float32).eps  # 1.19e-7
@@ -89,11 +90,14 @@ def waken(tower):
     return tower
 
 
-def open_gates(net):
+def open_exchanges(net):
     """A woven network whose towers tell each other something."""
     for name, parameter in net.named_parameters():
         if name.endswith("gate.scale"):
             nn.init.constant_(parameter, 0.5)
+    for layer in (module for module in net.modules() if isinstance(module, ZeroLinear)):
+        nn.init.normal_(layer.weight, std=0.5 * layer.in_features**0.5)
+        nn.init.normal_(layer.bias, std=0.1)
     waken(net.cnn)
     return net
 
@@ -225,7 +229,7 @@ def classifier(opened=True, **backbone):
             dict(type="ImageClassifier", backbone={**BACKBONE, **backbone}, head=HEAD)
         )
     if opened:
-        open_gates(model.backbone)
+        open_exchanges(model.backbone)
     for head in (model.head.cnn, model.head.vit):
         torch.nn.init.normal_(head.fc.weight, std=0.5)
     return model.eval()

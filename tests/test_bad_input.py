@@ -156,7 +156,7 @@ ARGUMENTS = [
     ("no weave", lambda: RobustNet("nano", weave=None), "weave must be 'paper', .*got None"),
     ("a weave of halves", lambda: RobustNet("nano", weave=[(0.5, 1)]), r"weave needs pairs .*0\.5"),
     ("a weave of flags", lambda: RobustNet("nano", weave=[(0, True)]), "weave needs .*True"),
-    ("gate without exchanges", lambda: RobustNet("nano", direction="none", gate="one"), "gate"),
+    ("form without exchanges", lambda: RobustNet("nano", direction="none", form="one"), "form"),
     ("lr_mult is NaN", lambda: TowerLayerDecayConstructor(sgd, dict(vit=dict(lr_mult=nan))),
      "lr_mult of vit must be a finite number >= 0, got nan"),
     ("a part is a number", lambda: TowerLayerDecayConstructor(sgd, dict(vit=0.5)),

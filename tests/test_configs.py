@@ -170,7 +170,7 @@ def test_the_papers_models_name_one_public_file_for_a_tower_and_its_classifier(c
 
 @only("authors-setting")
 def test_the_authors_setting_freezes_the_whole_vit_and_differs_in_nothing_else(cfg):
-    changed = {"direction": "vit_to_cnn", "gate": None}
+    changed = {"direction": "vit_to_cnn", "form": "ungated"}
     ours = deepcopy(read(Path(re.sub("_authors-setting|_fsdp", "", cfg.filename))))
     backbone, vit = dict(cfg.model.backbone), dict(cfg.model.backbone.vit)
     with torch.device("meta"):  # the real depth, without its gigabytes

@@ -4,7 +4,7 @@ import random
 
 import pytest
 import torch
-from helpers import FAMILIES, but_extended, close, open_gates
+from helpers import FAMILIES, but_extended, close, open_exchanges
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from robustnet_mm.models import RobustNet, ViTTower
@@ -57,7 +57,7 @@ NETWORKS = {
 @pytest.mark.parametrize("name", NETWORKS)
 def test_no_value_is_read_back_from_the_device(name, train):
     """On the meta device there are no values, so that reading one fails."""
-    net = open_gates(RobustNet(**NETWORKS[name])).train(train).to("meta")
+    net = open_exchanges(RobustNet(**NETWORKS[name])).train(train).to("meta")
     with torch.set_grad_enabled(train):
         out = net(torch.empty(2, 3, 75, 101, device="meta"))
     assert out.tokens.shape[1] == net.vit.num_prefix_tokens + 5 * 7
@@ -76,7 +76,10 @@ def test_no_value_is_read_back_from_the_device(name, train):
 )
 def test_the_network_compiles_into_one_graph(name, train):
     torch._dynamo.reset()
-    net, images = open_gates(RobustNet(**NETWORKS[name])).train(train), torch.randn(2, 3, 80, 112)
+    net, images = (
+        open_exchanges(RobustNet(**NETWORKS[name])).train(train),
+        torch.randn(2, 3, 80, 112),
+    )
     compiled = torch.compile(net, fullgraph=True, backend="aot_eager", dynamic=False)
     with torch.set_grad_enabled(train):
         out, expected = compiled(images), net(images)
@@ -102,7 +105,7 @@ def drawn(number):
 @pytest.mark.parametrize("number", but_extended(range(40), range(12, 40)))
 def test_any_shape_gives_finite_maps_and_the_grid_that_the_image_implies(number):
     config, (height, width) = drawn(number)
-    net = open_gates(RobustNet(**config)).eval()
+    net = open_exchanges(RobustNet(**config)).eval()
     with torch.no_grad():
         out = net(torch.randn(1, 3, height, width))
     p = net.vit.patch_size[0]

@@ -9,23 +9,28 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop
 
-from robustnet_mm.models.probe import ExchangeProbe
+from robustnet_mm.models.probe import ExchangeProbe, channel_strengths, layer_of
 from robustnet_mm.registry import HOOKS
 
 BINS = 40
 SIDES = ("squeeze", "expand")
+QUANTITIES = dict(
+    share="share of what it adds to",
+    strength="mean strength of a channel",
+    weight="norm of weights",
+)
 
 
 @HOOKS.register_module()
 class WeaveMonitorHook(Hook):
-    """Each head's accuracy, and every exchange's weights, gates and contribution, epoch by epoch.
+    """Each head's accuracy, and every exchange's weights and contribution, epoch by epoch.
 
     The paper's figures 8 and 9. At each validation it gives the visualizer's backends, TensorBoard
     among them if the config names it, the scalars `weave/<exchange>_<squeeze|expand>_<what>`:
-    `gate`, the mean of its absolute values; `weight`, the Frobenius norm of the linear layer;
     `share`, the norm of what is added over that of what it is added to, on the first validation
-    batch of this process. Into `<work_dir>/weave/` go history.json, accuracy.png, exchanges.png and
-    the histograms of gates and weights.
+    batch of this process; `strength`, the mean over the channels of `channel_strengths`; `weight`,
+    the Frobenius norm of the linear layer. Into `<work_dir>/weave/` go history.json, accuracy.png,
+    exchanges.png and the histograms of strengths and weights.
 
         custom_hooks = [*_base_.custom_hooks, dict(type='robustnet_mm.WeaveMonitorHook')]
         vis_backends = [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
@@ -69,7 +74,7 @@ class WeaveMonitorHook(Hook):
         scalars = {
             f"weave/{name}_{what}": values[what]
             for name, values in exchanges.items()
-            for what in ("gate", "weight", "share")
+            for what in QUANTITIES
             if what in values
         }
         runner.visualizer.add_scalars(scalars, step=epoch)
@@ -94,20 +99,17 @@ def _model(runner):
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
-def _parts(model) -> dict:
-    """'0_squeeze' -> its gate's values (none without a gate) and its linear layer's weights."""
-    found = {}
+def _parts(model) -> dict[str, dict[str, np.ndarray]]:
+    """'0_squeeze' -> its channels' strengths (none if ungated) and its linear layer's weights."""
+    strengths, found = channel_strengths(model), {}
     for k, fiu in enumerate(model.backbone.fius):
         for side in SIDES:
-            part = getattr(fiu, side)
-            if part is not None:
-                gate = getattr(getattr(part, "gate", None), "scale", None)
-                arrays = dict(gate=gate, weight=part.proj.weight)
-                found[f"{k}_{side}"] = {
-                    name: array.detach().float().cpu().numpy().ravel()
-                    for name, array in arrays.items()
-                    if array is not None
-                }
+            unit = getattr(fiu, side)
+            if unit is not None:
+                weight = layer_of(unit).weight.detach().float().cpu().numpy().ravel()
+                found[f"{k}_{side}"] = dict(weight=weight)
+                if f"exchange {k} {side}" in strengths:
+                    found[f"{k}_{side}"]["strength"] = strengths[f"exchange {k} {side}"]
     return found
 
 
@@ -124,8 +126,8 @@ def _measured(model, exchanges: list) -> dict[str, dict]:
         k, side = name.split("_")
         values = dict(share=float(getattr(exchanges[int(k)], side).share.mean()))
         values["weight"] = float(np.linalg.norm(arrays["weight"]))
-        if "gate" in arrays:
-            values["gate"] = float(np.abs(arrays["gate"]).mean())
+        if "strength" in arrays:
+            values["strength"] = float(arrays["strength"].mean())
         for what, array in arrays.items():
             counts, edges = np.histogram(array, BINS)
             values[f"{what}_histogram"] = [counts.tolist(), edges.tolist()]
@@ -134,7 +136,7 @@ def _measured(model, exchanges: list) -> dict[str, dict]:
 
 
 def draw(history: list[dict], folder: Path):
-    """accuracy.png (or the detector's metrics), exchanges.png, gate_ and weight_histograms.png."""
+    """accuracy.png (or the detector's metrics), exchanges.png, histograms of both quantities."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -149,8 +151,7 @@ def draw(history: list[dict], folder: Path):
     axis.legend()
     _save(figure, folder / "accuracy.png")
 
-    whats = [w for w in ("gate", "weight", "share") if w in _any(history[-1])]
-    titles = dict(gate="mean |gate|", weight="norm of weights", share="share of what it adds to")
+    whats = [what for what in QUANTITIES if what in _any(history[-1])]
     size = dict(figsize=(11, 3.2 * len(whats) + 0.4), layout="constrained")
     figure, axes = pyplot.subplots(len(whats), 2, squeeze=False, **size)
     lines = {}  # one legend for all panels
@@ -161,11 +162,11 @@ def draw(history: list[dict], folder: Path):
                 values = [r["exchanges"][name][what] for r in history]
                 line = axis.plot(epochs, values, color=colour, marker=".")
                 lines[f"exchange {name.split('_')[0]}"] = line[0]
-            axis.set_title(f"{side}: {titles[what]}", fontsize=10)
+            axis.set_title(f"{side}: {QUANTITIES[what]}", fontsize=10)
             _by_epoch(axis)
     figure.legend(lines.values(), lines, loc="outside upper center", ncols=8, fontsize=8)
     _save(figure, folder / "exchanges.png")
-    for what in ("gate", "weight"):
+    for what in ("strength", "weight"):
         if what in whats:
             _draw_histograms(history, what, folder / f"{what}_histograms.png")
 

@@ -6,13 +6,13 @@ images) -> arrays`, whose images (N, 3, H, W) come from the data preprocessor. I
 not part of importing `robustnet_mm`; captum and grad-cam are imported when they are asked for.
 """
 
-from robustnet_mm.models.probe import ExchangeProbe, exchange_shares, gate_values
+from robustnet_mm.models.probe import ExchangeProbe, channel_strengths, exchange_shares
 
 from .attention import attention, attention_distance, attention_matrix, rollout, uniform_distance
 from .cams import cam
+from .closing import closed_exchanges, compare_towers
 from .detections import Annotations, Detections, compare_detections, detect
 from .features import edges, features, pca_colours, top_channels
-from .gates import closed_gates, compare_towers
 from .gradients import (
     activations_of,
     exchange_gradients,
@@ -55,7 +55,8 @@ __all__ = [
     "attention_matrix",
     "cam",
     "cascading_randomisation",
-    "closed_gates",
+    "channel_strengths",
+    "closed_exchanges",
     "compare_detections",
     "compare_towers",
     "detect",
@@ -64,7 +65,6 @@ __all__ = [
     "exchange_shares",
     "features",
     "find_images",
-    "gate_values",
     "guided_backprop",
     "integrated_gradients",
     "pca_colours",

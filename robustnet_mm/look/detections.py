@@ -10,7 +10,7 @@ from torch import nn
 
 from robustnet_mm.models.probe import undisturbed
 
-from .gates import closed_gates, has_tower_neck, without_cnn_maps
+from .closing import closed_exchanges, has_tower_neck, without_cnn_maps
 
 
 class Detections(NamedTuple):
@@ -46,11 +46,11 @@ def compare_detections(
     """The same image with one tower switched off, and with both.
 
     Returns:
-        'cnn only': all gates closed, the neck sees the CNN's pyramid. 'vit only', where there is a
+        'cnn only': exchanges closed, the neck sees the CNN's pyramid. 'vit only', where there is a
         `TowerNeck`: exchanges closed and the CNN's maps zero. 'both': the detector as it is.
     """
     found = {}
-    with closed_gates(model):
+    with closed_exchanges(model):
         found["cnn only"] = detect(model, picture, score_thr, most)
     if has_tower_neck(model):
         with without_cnn_maps(model):

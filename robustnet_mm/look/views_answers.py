@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from .asked import View, head_title
+from .closing import compare_towers
 from .detections import Detections, compare_detections, detect
-from .gates import compare_towers
 from .outputs import tower_scores
 from .panels import Cell, bars, panel, photo
 from .subject import Picture, Subject
@@ -69,9 +69,7 @@ def view_compare(
             n: p[0].cpu().numpy() for n, p in compare_towers(subject.model, shown.images).items()
         }
         cells = [_best(subject, scores, name) for name, scores in found.items()]
-        more = (
-            "'only': all gates closed, that head alone; 'both': gates as trained, sum of the heads"
-        )
+        more = "'only': exchanges closed, that head alone; 'both': as trained, sum of the heads"
         return panel([[photo(shown.pixels, "input"), *cells]], f"{kind}\n{more}", wide=1.3), found
     found = compare_detections(subject.model, shown, score_thr)
     cells = [
@@ -79,7 +77,7 @@ def view_compare(
         for name, one in found.items()
     ]
     more = (
-        "cnn only: all gates closed, the neck sees the CNN's maps; vit only: exchanges closed and "
+        "cnn only: exchanges closed, the neck sees the CNN's maps; vit only: exchanges closed and "
         "the CNN's maps zero,\nthe neck sees what the TowerNeck makes of the tokens; the weights "
         f"were trained with both; scores from {score_thr}"
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from robustnet_mm.models.probe import exchange_shares, gate_values
+from robustnet_mm.models.probe import channel_strengths, exchange_shares
 
 from .asked import View
 from .attention import attention, attention_distance, query_row, rollout, uniform_distance
@@ -145,10 +145,10 @@ def view_edges(
 
 
 def view_exchange(subject: Subject, picture: Picture | str | Path) -> View:
-    """How much each exchange adds, its gates, and where it adds."""
+    """How much each exchange adds, how far its channels are open, and where it adds."""
     shown = subject.picture(picture)
     found = exchange_shares(subject.model, shown.images)
-    gates = gate_values(subject.model)
+    strengths = channel_strengths(subject.model)
     shares, arrays, cells = {}, {}, []
     for name in ("squeeze", "expand"):
         parts = [getattr(one, name) for one in found]
@@ -169,11 +169,11 @@ def view_exchange(subject: Subject, picture: Picture | str | Path) -> View:
     chart = lines(shares, "added / what it is added to", ("exchange", "ratio of norms"))
     first = [photo(shown.pixels, "input"), chart]
     for name in ("squeeze", "expand"):
-        values = [value for key, value in gates.items() if key.endswith(name)]
+        values = [value for key, value in strengths.items() if key.endswith(name)]
         if values:
-            first.append(_gate_histogram(values, f"gates of {name}"))
-    arrays.update({key.replace(" ", "_") + "_gate": value for key, value in gates.items()})
-    without = "" if gates else "; these units have no gates"
+            first.append(_strengths_histogram(values, f"strength of {name} by channel"))
+    arrays.update({f"{key.replace(' ', '_')}_strength": v for key, v in strengths.items()})
+    without = "" if strengths else "; these units are always open"
     caption = (
         f"exchange: {Path(shown.path).name}\nnorms over channels; maps relative to the root mean "
         f"square of what is added to{without}"
@@ -181,7 +181,7 @@ def view_exchange(subject: Subject, picture: Picture | str | Path) -> View:
     return panel([first, *_in_lines(cells, 4)], caption, wide=shown.aspect + 0.2), arrays
 
 
-def _gate_histogram(values: list[np.ndarray], title: str):
+def _strengths_histogram(values: list[np.ndarray], title: str):
     low, high = (float(f(np.concatenate(values))) for f in (np.min, np.max))
     if low == high:
         low, high = low - 0.5, high + 0.5

@@ -22,74 +22,54 @@ FUSES = ("sum", "attention")
 
 
 class ZeroLinear(nn.Linear):
-    """A linear layer whose weight and bias start at zero: (..., C) -> (..., D)."""
+    """`W x / C + b`, both zero at the start: (..., C) -> (..., D).
+
+    Without the division a step of Adam, whose size is the learning rate for every weight, would
+    move a sum over C inputs C times as far as anything else in the network, and undo what both
+    networks know (the factor of an output layer in muP: Yang et al. 2022).
+    """
 
     def reset_parameters(self):
         nn.init.zeros_(self.weight)
         nn.init.zeros_(self.bias)
 
-
-class ScaledZeroLinear(ZeroLinear):
-    """A mean instead of a sum over the inputs: a step of Adam moves it by the learning rate."""
-
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight / self.in_features, self.bias)
 
 
-class TokenBatchNorm(nn.BatchNorm1d):
-    def forward(self, x):
-        return super().forward(x.flatten(0, 1)).view_as(x)
-
-
-NORMS = dict(layer=partial(nn.LayerNorm, eps=1e-6), batch=TokenBatchNorm, none=nn.Identity)
-
-
 class Squeeze(nn.Module):
-    """Map to tokens: (N, Cd, H, W) -> (N, h*w, D).
+    """Map to tokens: (N, Cd, H, W) -> (N, h*w, D), by way of a mean over each token's cell."""
 
-    Pooled first, so that everything else runs at token resolution.
-    """
-
-    def __init__(self, in_channels: int, embed_dims: int, norm="layer", act=False, linear=ZeroLinear):
+    def __init__(self, in_channels: int, embed_dims: int):
         super().__init__()
-        self.norm = NORMS[norm](in_channels)
-        self.act = nn.GELU() if act else nn.Identity()
-        self.proj = linear(in_channels, embed_dims)
+        self.norm = nn.LayerNorm(in_channels, eps=1e-6)
+        self.linear = ZeroLinear(in_channels, embed_dims)
 
     def forward(self, detail: Tensor, grid: tuple[int, int]) -> Tensor:
-        x = map_to_tokens(pool_to_grid(detail, grid)).contiguous()
-        return self.proj(self.act(self.norm(x)))
+        return self.linear(self.norm(map_to_tokens(pool_to_grid(detail, grid))))
 
 
 class Expand(nn.Module):
     """Tokens to map: (N, P + h*w, D) -> (N, Cd, h, w); prefix tokens are left out.
 
-    The nearest resize to the map happens where the result is added (`grids.add_guide`).
+    The nearest resize to the map happens where the result is added (`grids.add_guide`):
+    everything else runs at token resolution.
     """
 
-    def __init__(self, embed_dims: int, out_channels: int, norm="layer", act=False, linear=ZeroLinear):
+    def __init__(self, embed_dims: int, out_channels: int):
         super().__init__()
-        self.norm = NORMS[norm](embed_dims)
-        self.act = nn.ReLU() if act else nn.Identity()
-        self.proj = linear(embed_dims, out_channels)
+        self.norm = nn.LayerNorm(embed_dims, eps=1e-6)
+        self.linear = ZeroLinear(embed_dims, out_channels)
 
     def forward(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
-        return tokens_to_map(self.proj(self.act(self.norm(tokens))), grid)
+        return tokens_to_map(self.linear(self.norm(tokens)), grid)
 
 
-def _zero(**kwargs):
-    return partial(Squeeze, **kwargs), partial(Expand, **kwargs)
-
-
-FORMS = dict(
-    zero_linear=_zero(),
-    zero_linear_scaled=_zero(linear=ScaledZeroLinear),
-    zero_linear_batch=_zero(norm="batch"),
-    zero_linear_bare=_zero(norm="none"),
-    zero_linear_act=_zero(act=True),
-    gated=(partial(PaperSqueeze, gated=True), partial(PaperExpand, gated=True)),
-    ungated=(partial(PaperSqueeze, gated=False), partial(PaperExpand, gated=False)),
-)
+FORMS = {  # of an exchange: how it squeezes, how it expands
+    "zero_linear": (Squeeze, Expand),
+    "gated": (partial(PaperSqueeze, gated=True), partial(PaperExpand, gated=True)),
+    "ungated": (partial(PaperSqueeze, gated=False), partial(PaperExpand, gated=False)),
+}
 
 
 class AdditiveAttention(nn.Module):

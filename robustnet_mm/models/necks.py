@@ -8,13 +8,16 @@ from torch import Tensor, nn
 from robustnet_mm.arguments import check_choice, check_init_cfg, check_whole, check_wholes
 from robustnet_mm.registry import MODELS
 
-from .paper_fiu import Gate
+from .fiu import ZeroLinear
 from .grids import tokens_to_map
+from .paper_fiu import GatedLinear
+
+_LINEARS = {"zero_linear": ZeroLinear, "gated": GatedLinear, "ungated": nn.Linear}
 
 
 @MODELS.register_module()
 class TowerNeck(BaseModule):
-    """`map + resize(1x1(norm(ViT map)))` at each level; the 1x1 convolution starts at zero.
+    """`map + resize(linear(norm(tokens)))` at each level; the linear layers start at zero.
 
     Put it first in a list: `neck=[dict(type='robustnet_mm.TowerNeck', ...), dict(type='FPN')]`.
     At the start the host's neck sees the pretrained CNN's pyramid exactly.
@@ -26,8 +29,8 @@ class TowerNeck(BaseModule):
             are missing at its end are made by 2x2 max pooling; by default as many as it has.
         start_level: First level that gets the ViT's map; the finer ones pass as they are. Give
             it the value of the host's neck where that starts higher (RetinaNet: 1).
-        form: 'zero_linear'; 'gated' starts the convolutions at random, behind gates that start at
-            zero; 'ungated' has no gates and no exact start.
+        form: 'zero_linear'; 'gated' has random linear layers behind gates that start at zero;
+            'ungated' has no gates, and no exact start.
         init_cfg: As in mmengine.
 
     Attributes:
@@ -53,7 +56,7 @@ class TowerNeck(BaseModule):
         if not self.in_channels:
             raise ValueError("in_channels must be the backbone's out_channels, got none")
         check_whole("embed_dims", embed_dims, 1)
-        check_choice("form", form, ("zero_linear", "zero_linear_scaled", "gated", "ungated"))
+        check_choice("form", form, _LINEARS)
         self.norm = nn.LayerNorm(embed_dims, eps=1e-6)
         if num_levels is not None:
             check_whole("num_levels", num_levels, 1)
@@ -67,13 +70,7 @@ class TowerNeck(BaseModule):
         self.out_channels = self.in_channels + self.in_channels[-1:] * missing
         check_whole("start_level", start_level, 0, len(self.out_channels) - 1)
         used = self.out_channels[start_level:]
-        self.convs = nn.ModuleList(nn.Conv2d(embed_dims, c, kernel_size=1) for c in used)
-        self.scale = 1 / embed_dims if form == "zero_linear_scaled" else 1.0
-        if form.startswith("zero_linear"):
-            for parameter in self.convs.parameters():
-                nn.init.zeros_(parameter)
-        gated = form == "gated"
-        self.gates = nn.ModuleList(Gate(c, dim=1) if gated else nn.Identity() for c in used)
+        self.linears = nn.ModuleList(_LINEARS[form](embed_dims, c) for c in used)
 
     def forward(self, outputs) -> tuple[Tensor, ...]:
         """`TowerOutputs` -> the pyramid, each map (N, C, H, W) and contiguous.
@@ -100,10 +97,10 @@ class TowerNeck(BaseModule):
         maps = list(maps)
         while len(maps) < len(self.out_channels):
             maps.append(F.max_pool2d(maps[-1], kernel_size=2, ceil_mode=True))
-        vit_map = tokens_to_map(self.norm(tokens), grid)
+        tokens = self.norm(tokens)
         merged = [feat.contiguous() for feat in maps[: self.start_level]]
-        for feat, conv, gate in zip(maps[self.start_level :], self.convs, self.gates, strict=True):
-            added = gate(conv(vit_map * self.scale)).to(feat.dtype)
+        for feat, linear in zip(maps[self.start_level :], self.linears, strict=True):
+            added = tokens_to_map(linear(tokens), grid).to(feat.dtype)
             added = F.interpolate(added, feat.shape[-2:], mode="bilinear", align_corners=False)
             # contiguous: RoIAlign of mmcv on CPU reads channels_last memory wrongly, in silence
             merged.append((feat + added).contiguous())

@@ -28,6 +28,17 @@ class Gate(nn.Module):
         return x * (scale if self.dim == -1 else scale[:, None, None])
 
 
+class GatedLinear(nn.Linear):
+    """A linear layer with random weights behind a zero gate: (..., C) -> (..., D)."""
+
+    def __init__(self, in_features: int, out_features: int):
+        super().__init__(in_features, out_features)
+        self.gate = Gate(out_features, dim=-1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.gate(super().forward(x))
+
+
 class PaperSqueeze(nn.Module):
     """Map to tokens: (N, Cd, H, W) -> (N, h*w, D).
 

@@ -1,4 +1,4 @@
-"""Measuring a woven network: what its exchanges add, where, and through which gates."""
+"""Measuring a woven network: what its exchanges add, where, and how far they are open."""
 
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .fiu import Expand, Squeeze
 from .grids import add_guide
 from .paper_fiu import Gate
 from .robustnet import RobustNet
@@ -167,12 +168,26 @@ def exchange_shares(model: nn.Module, images: Tensor) -> list[Exchange]:
     return probe.exchanges
 
 
-def gate_values(model: nn.Module) -> dict[str, np.ndarray]:
-    """'exchange 0 squeeze' -> (D,), 'exchange 0 expand' -> (Cd,); none for ungated units."""
+def layer_of(unit: nn.Module) -> nn.Linear:
+    """The linear layer of a squeeze or an expand, of whatever form."""
+    return unit.linear if isinstance(unit, Squeeze | Expand) else unit.proj
+
+
+def channel_strengths(model: nn.Module) -> dict[str, np.ndarray]:
+    """How far each channel of each exchange is open: 0 at the start.
+
+    'exchange 0 squeeze' -> (D,), 'exchange 0 expand' -> (Cd,): the norm of the channel's weights in
+    the layer that starts at zero, or the size of its gate. None for ungated units.
+    """
     found = {}
-    for k, fiu in enumerate(net_of(model, "gates").fius):
+    for k, fiu in enumerate(net_of(model, "strengths").fius):
         for name in ("squeeze", "expand"):
-            gate = getattr(getattr(fiu, name), "gate", None)
-            if isinstance(gate, Gate):
-                found[f"exchange {k} {name}"] = gate.scale.detach().float().cpu().numpy()
+            unit = getattr(fiu, name)
+            if isinstance(unit, Squeeze | Expand):
+                strength = layer_of(unit).weight.norm(dim=1)
+            elif isinstance(getattr(unit, "gate", None), Gate):
+                strength = unit.gate.scale.abs()
+            else:
+                continue
+            found[f"exchange {k} {name}"] = strength.detach().float().cpu().numpy()
     return found

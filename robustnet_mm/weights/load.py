@@ -135,8 +135,14 @@ def _advice(found: dict[str, list[str]], module: nn.Module) -> str:
         )
     keys = [text.split(" ")[0] for text in problems + found["left over"]]
     if all(key.startswith(("fius.", "backbone.fius.")) for key in keys):
+        gated = "gated" if any(key.endswith("gate.scale") for key in keys) else "ungated"
+        if any(".proj." in text for text in found["left over"]):
+            return (
+                f"The file's exchanges are of another form: set form={gated!r} in the backbone, or "
+                "start fresh exchanges by allow_missing=['fius.'] in init_cfg"
+            )
         return (
-            "The towers fit, the exchanges do not: check weave, gate, fuse and direction against "
+            "The towers fit, the exchanges do not: check weave, form, fuse and direction against "
             "the file; allow_missing=['fius.'] in init_cfg starts fresh exchanges"
         )
     return "Check arch or model_name (and its model_args) against the file"

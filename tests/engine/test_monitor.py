@@ -4,7 +4,7 @@ import shutil
 import cv2
 import pytest
 import torch
-from helpers import ROOT, close, open_gates
+from helpers import ROOT, close, open_exchanges
 from mmengine.config import Config
 from mmengine.runner import Runner
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -35,7 +35,7 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("monitor")
     make_digit_scenes(folder / "data", scenes=(2, 1), crops=(40, 10))
     first = Runner.from_cfg(config(folder, 2))
-    open_gates(first.model.backbone)
+    open_exchanges(first.model.backbone)
     first.train()
     runner = Runner.from_cfg(config(folder, 3, resume=True))
     runner.train()
@@ -53,10 +53,11 @@ def test_every_epoch_keeps_each_heads_accuracy_and_each_exchanges_state(trained)
     for k, fiu in enumerate(net.fius):
         for side in ("squeeze", "expand"):
             part, found = getattr(fiu, side), last[f"{k}_{side}"]
-            close(found["gate"], part.gate.scale.abs().mean())
-            close(found["weight"], part.proj.weight.norm())
-            assert sum(found["gate_histogram"][0]) == part.gate.scale.numel()
-            assert sum(found["weight_histogram"][0]) == part.proj.weight.numel()
+            weight = part.linear.weight
+            close(found["strength"], weight.norm(dim=1).mean())
+            close(found["weight"], weight.norm())
+            assert sum(found["strength_histogram"][0]) == weight.size(0)
+            assert sum(found["weight_histogram"][0]) == weight.numel()
 
 
 def test_the_shares_are_those_of_the_first_validation_batch(trained):
@@ -72,15 +73,15 @@ def test_the_shares_are_those_of_the_first_validation_batch(trained):
 
 def test_pictures_and_tensorboard_show_it(trained):
     folder, runner = trained
-    for name in ("accuracy", "exchanges", "gate_histograms", "weight_histograms"):
+    for name in ("accuracy", "exchanges", "strength_histograms", "weight_histograms"):
         assert cv2.imread(str(folder / f"weave/{name}.png")).std() > 5
     history = json.loads((folder / "weave/history.json").read_text())
     (path,) = {p.parent for p in folder.rglob("events.out.*") if runner.timestamp in str(p)}
     events = EventAccumulator(str(path))
     events.Reload()
-    (scalar,) = events.Scalars("weave/3_expand_gate")
+    (scalar,) = events.Scalars("weave/3_expand_strength")
     assert scalar.step == 3
-    close(scalar.value, history[-1]["exchanges"]["3_expand"]["gate"])
+    close(scalar.value, history[-1]["exchanges"]["3_expand"]["strength"])
     assert "weave/0_squeeze_weight" in events.Tags()["histograms"]
 
 
@@ -94,7 +95,7 @@ def test_watching_changes_no_weight(trained):
         return Runner.from_cfg(cfg)
 
     first = unwatched(2)
-    open_gates(first.model.backbone)
+    open_exchanges(first.model.backbone)
     first.train()
     second = unwatched(3, resume=True)
     second.train()

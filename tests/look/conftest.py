@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers import CLASSIFIER, DETECTOR, ROOT, open_gates
+from helpers import CLASSIFIER, DETECTOR, ROOT, open_exchanges
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
@@ -23,7 +23,7 @@ def checkpoints(tmp_path_factory):
         torch.manual_seed(0)
         with DefaultScope.overwrite_default_scope(scope):
             model = MODELS.build(Config.fromfile(ROOT / config).model)
-        open_gates(model.backbone)
+        open_exchanges(model.backbone)
         found[config] = folder / f"{scope}.pth"
         torch.save(dict(state_dict=model.state_dict()), found[config])
     return found

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from helpers import ROOT, apart, classifier, close, open_gates
+from helpers import ROOT, apart, classifier, close, open_exchanges
 from mmengine.config import Config
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import DefaultScope
@@ -29,9 +29,9 @@ def detector():
     cfg.test_cfg.rcnn.score_thr = 0.0
     with DefaultScope.overwrite_default_scope("mmdet"):
         model = ROOT_MODELS.build(cfg).eval()
-    open_gates(model.backbone)
-    for gate in model.neck[0].gates:
-        torch.nn.init.constant_(gate.scale, 0.5)
+    open_exchanges(model.backbone)
+    for linear in model.neck[0].linears:
+        torch.nn.init.normal_(linear.weight, std=0.2)
     return model
 
 

@@ -260,7 +260,7 @@ def test_the_composed_network_looks_at_a_photograph(real_data, tmp_path, monkeyp
         look(monkeypatch, kind, *arguments, "--arrays")
     scores = np.load(tmp_path / "compare/n01496331.npz")
     assert scores["both"].argmax() == 5  # a ray
-    np.testing.assert_array_equal(scores["both"], scores["sum, gates closed"])  # not trained
+    np.testing.assert_array_equal(scores["both"], scores["sum, exchanges closed"])  # not trained
     cams = np.load(tmp_path / "cam/n01496331.npz")
     assert cams["0_cnn_map"].any() and cams["0_vit_tokens"].any() and not cams["0_vit_map"].any()
 

@@ -51,7 +51,8 @@ def test_the_padding_of_an_image_is_known_to_the_tower_while_it_is_explained():
         closed = classifier(opened=False)
         closed.load_state_dict(model.state_dict())
         for fiu in closed.backbone.fius:
-            torch.nn.init.zeros_(fiu.squeeze.gate.scale)
+            torch.nn.init.zeros_(fiu.squeeze.linear.weight)
+            torch.nn.init.zeros_(fiu.squeeze.linear.bias)
         inside = Logits(closed, "vit", images.image_sizes)
         close(inside(other), inside(images))
     assert not (whole == padded).all()

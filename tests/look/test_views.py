@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import CLASSIFIER, DETECTOR, ROOT, open_gates
+from helpers import CLASSIFIER, DETECTOR, ROOT, open_exchanges
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
@@ -49,7 +49,7 @@ def test_the_lines_of_the_page_run_and_are_all_views(crop, tmp_path, monkeypatch
     )
     with DefaultScope.overwrite_default_scope("mmpretrain"):
         model = MODELS.build(Config.fromfile("pair.py").model)
-    open_gates(model.backbone)
+    open_exchanges(model.backbone)
     torch.save(model.state_dict(), "pair.pth")
     shutil.copy(crop, "photo.jpg")
     views, functions = BLOCKS

@@ -3,8 +3,9 @@ import torch
 import torch.nn.functional as F
 from helpers import close
 
-from robustnet_mm.models.fiu import FIU, Expand, Squeeze, pool_to_grid
-from robustnet_mm.models.grids import add_guide
+from robustnet_mm.models.fiu import FIU, FORMS, Expand, Squeeze
+from robustnet_mm.models.grids import add_guide, pool_to_grid
+from robustnet_mm.models.paper_fiu import PaperExpand, PaperSqueeze
 
 DETAIL = torch.randn(2, 16, 8, 12)
 
@@ -16,13 +17,17 @@ def random_(module):
     return module
 
 
+def fiu_of(form, **kwargs):
+    return random_(FIU(16, 16, 24, form=form, **kwargs)).eval()
+
+
 def conv(x, proj):
     return F.conv2d(x, proj.weight[..., None, None], proj.bias)
 
 
 def test_pooling_first_equals_the_papers_order():
     """Paper: 1x1 convolution at full map size, average pooling, LayerNorm, GELU."""
-    squeeze = random_(Squeeze(16, 24))
+    squeeze = random_(PaperSqueeze(16, 24, gated=True))
     detail, grid = torch.randn(2, 16, 28, 56), (7, 14)
     pooled = F.avg_pool2d(conv(detail, squeeze.proj), 4).flatten(2).transpose(1, 2)
     expected = squeeze.gate(F.gelu(squeeze.norm(pooled)))
@@ -31,7 +36,7 @@ def test_pooling_first_equals_the_papers_order():
 
 def test_expand_equals_the_papers_order():
     """Paper: 1x1 convolution, BatchNorm, ReLU, nearest resize; the resize comes at the addition."""
-    expand = random_(Expand(24, 16)).eval()
+    expand = random_(PaperExpand(24, 16, gated=True)).eval()
     tokens, x = torch.randn(2, 6, 24), torch.randn(2, 16, 8, 12)
     maps = tokens.transpose(1, 2).reshape(2, 24, 2, 3)
     maps = F.relu(expand.norm(conv(maps, expand.proj))) * expand.gate.scale[:, None, None]
@@ -58,37 +63,60 @@ def test_pooling_takes_each_cell_from_its_own_place():
     assert torch.equal(pool_to_grid(x, (4, 3)), expected)
 
 
-def test_prefix_tokens_pass_a_squeeze_untouched():
-    fiu = random_(FIU(16, 16, 24))
-    tokens = torch.randn(2, 3 + 6, 24)
+def test_a_squeeze_maps_the_normed_mean_of_each_cell():
+    squeeze = random_(Squeeze(16, 24))
+    means = F.avg_pool2d(DETAIL, 4).flatten(2).transpose(1, 2)
+    expected = squeeze.norm(means) @ squeeze.linear.weight.T / 16 + squeeze.linear.bias
+    close(squeeze(DETAIL, (2, 3)), expected, squeeze)
+
+
+def test_an_expand_maps_each_normed_token_to_its_place():
+    expand, tokens = random_(Expand(24, 16)), torch.randn(2, 3 + 6, 24)
+    guide = expand(tokens, (2, 3))
+    token = expand.norm(tokens[1, 3 + 4])  # row 1, column 1
+    close(guide[1, :, 1, 1], expand.linear.weight @ token / 24 + expand.linear.bias, expand)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_prefix_tokens_pass_a_squeeze_untouched(form):
+    fiu, tokens = fiu_of(form), torch.randn(2, 3 + 6, 24)
     out = fiu.into_tokens(tokens, torch.randn(2, 16, 8, 12), (2, 3))
     assert torch.equal(out[:, :3], tokens[:, :3])
     assert not torch.isclose(out[:, 3:], tokens[:, 3:]).any(-1).all()
 
 
-def test_expand_ignores_prefix_tokens():
-    fiu = random_(FIU(16, 16, 24)).eval()
-    tokens = torch.randn(2, 3 + 6, 24)
+@pytest.mark.parametrize("form", FORMS)
+def test_expand_ignores_prefix_tokens(form):
+    fiu, tokens = fiu_of(form), torch.randn(2, 3 + 6, 24)
     other = torch.cat([torch.randn(2, 3, 24), tokens[:, 3:]], 1)
     assert torch.equal(fiu.guide(tokens, DETAIL, (2, 3)), fiu.guide(other, DETAIL, (2, 3)))
 
 
-def test_a_closed_gate_adds_nothing_and_learns_first():
-    fiu = FIU(16, 16, 24)
+@pytest.mark.parametrize(
+    "form, first", [("zero_linear", ".linear."), ("gated", ".gate."), ("ungated", None)]
+)
+def test_what_starts_at_zero_adds_nothing_and_learns_first_and_then_all_does(form, first):
+    fiu = FIU(16, 16, 24, form=form)
     tokens, detail = torch.randn(2, 7, 24), torch.randn(2, 16, 8, 12)
-    out, guide = fiu.into_tokens(tokens, detail, (2, 3)), fiu.guide(tokens, DETAIL, (2, 3))
-    assert torch.equal(out, tokens) and torch.equal(guide, torch.zeros_like(guide))
-    (out.sum() + guide.sum()).backward()
-    for gate in (fiu.squeeze.gate.scale, fiu.expand.gate.scale):
-        assert gate.grad.abs().sum() > 0
+    optimizer = torch.optim.SGD(fiu.parameters(), lr=0.1)
+
+    def added():
+        guide = fiu.guide(tokens, DETAIL, (2, 3))
+        return fiu.into_tokens(tokens, detail, (2, 3)) - tokens, guide
+
+    assert any(part.any() for part in added()) == (first is None)
+    for step in range(2):
+        optimizer.zero_grad()
+        sum((part * torch.randn_like(part)).sum() for part in added()).backward()
+        for name, parameter in fiu.named_parameters():
+            assert parameter.grad is not None  # so that DDP waits for none in vain
+            assert bool(parameter.grad.any()) == (step == 1 or not first or first in name), name
+        optimizer.step()
 
 
-def test_no_gate_gives_the_originals_ungated_unit():
-    fiu = FIU(16, 16, 24, gate=None)
+def test_ungated_units_have_no_gates():
+    fiu = FIU(16, 16, 24, form="ungated")
     assert not any("gate" in name for name, _ in fiu.named_parameters())
-    assert fiu.guide(torch.randn(2, 7, 24), DETAIL, (2, 3)).abs().sum() > 0
-    with pytest.raises(ValueError, match="gate must be 'zero' or None, got 'one'"):
-        FIU(16, 16, 24, gate="one")
 
 
 @pytest.mark.parametrize("direction, to_vit, to_cnn", [("cnn_to_vit", 1, 0), ("vit_to_cnn", 0, 1)])
@@ -129,7 +157,6 @@ def test_additive_attention_weighs_each_position_by_itself(grid):
 
 def test_a_dropped_exchange_leaves_whole_images_alone_in_training_only():
     fiu = random_(FIU(16, 16, 24, drop_rate=0.5)).train()
-    fiu.expand.norm.eval()  # or the statistics of the batch differ
     tokens, detail = torch.randn(64, 7, 24), torch.randn(64, 16, 8, 12)
     dropped = fiu.into_tokens(tokens, detail, (2, 3)), fiu.guide(tokens, detail, (2, 3))
     fiu.eval()

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from helpers import close, depth_of, open_gates
+from helpers import close, depth_of, open_exchanges
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -22,7 +22,7 @@ CNNS = {
 
 def network(name):
     cnn = CNNS[name] and dict(type=CNNS[name][0], **{CNNS[name][1]: name})
-    net = open_gates(RobustNet("nano", cnn=cnn, weave=[(0, 0), (2, 1)])).train()
+    net = open_exchanges(RobustNet("nano", cnn=cnn, weave=[(0, 0), (2, 1)], form="gated")).train()
     for norm in (m for m in net.modules() if isinstance(m, _BatchNorm)):
         nn.init.uniform_(norm.weight, 0.5, 1.5)
         nn.init.normal_(norm.bias, std=0.3)

@@ -13,19 +13,20 @@ def out():
     return RobustNet("nano").eval()(torch.randn(2, 3, 97, 130))
 
 
-def test_closed_gates_hand_on_the_pretrained_pyramid_exactly(out):
-    merged = TowerNeck(CHANNELS, 96)(out)
+@pytest.mark.parametrize("form", ["zero_linear", "gated"])
+def test_at_the_start_the_pretrained_pyramid_is_handed_on_exactly(out, form):
+    merged = TowerNeck(CHANNELS, 96, form=form)(out)
     assert type(merged) is tuple
     assert all(torch.equal(a, b) for a, b in zip(merged, out.maps, strict=True))
 
 
-def test_open_gates_add_the_vits_map_at_its_place():
-    neck = TowerNeck((4, 4), 8)
+@pytest.mark.parametrize("form", ["zero_linear", "gated", "ungated"])
+def test_an_open_neck_adds_the_vits_map_at_its_place(form):
+    neck = TowerNeck((4, 4), 8, form=form)
+    for name, parameter in neck.linears.named_parameters():
+        (torch.nn.init.zeros_ if "bias" in name else torch.nn.init.normal_)(parameter)
     maps, tokens = (torch.zeros(1, 4, 16, 24), torch.zeros(1, 4, 4, 6)), torch.zeros(1, 7, 8)
     tokens[:, 1 + 5] = torch.randn(8)  # patch (1, 2) of a 2 x 3 grid
-    for gate, conv in zip(neck.gates, neck.convs, strict=True):
-        torch.nn.init.ones_(gate.scale)
-        torch.nn.init.zeros_(conv.bias)
     for feat in neck(TowerOutputs(maps, tokens, (2, 3))):
         height, width = feat.shape[-2:]
         assert feat[..., -1, -1].abs().sum() > 0
@@ -41,16 +42,17 @@ def test_what_is_added_is_the_resized_projection_of_the_normed_map(out):
         out.tokens[:, 1:], (96,), neck.norm.weight, neck.norm.bias, eps=1e-6
     )
     vit_map = tokens.transpose(1, 2).reshape(2, 96, *out.grid)
-    level = neck.convs[1](vit_map) * neck.gates[1].scale[:, None, None]
+    linear = neck.linears[1]
+    level = torch.einsum("cd,ndhw->nchw", linear.weight / 96, vit_map) + linear.bias[:, None, None]
     size = out.maps[1].shape[-2:]
     added = torch.nn.functional.interpolate(level, size, mode="bilinear", align_corners=False)
     close(neck(out)[1], out.maps[1] + added, depth=2)
 
 
 def test_levels_below_the_start_pass_as_they_are(out):
-    neck = TowerNeck(CHANNELS, 96, start_level=1, gate=None)
+    neck = TowerNeck(CHANNELS, 96, start_level=1, form="ungated")
     merged = neck(out)
-    assert len(neck.convs) == len(neck.gates) == 3
+    assert len(neck.linears) == 3
     changed = [not torch.equal(a, b) for a, b in zip(merged, out.maps, strict=True)]
     assert changed == [False, True, True, True]
 
@@ -89,8 +91,8 @@ def test_levels_missing_at_the_end_are_made_by_pooling():
     assert [tuple(x.shape[-2:]) for x in levels] == [(21, 25), (11, 13), (6, 7), (3, 4), (2, 2)]
     assert torch.equal(levels[2], out.maps[2])
     assert torch.equal(levels[3], torch.nn.functional.max_pool2d(out.maps[2], 2, ceil_mode=True))
-    for gate in neck.gates:
-        torch.nn.init.ones_(gate.scale)
+    for linear in neck.linears:
+        torch.nn.init.normal_(linear.weight)
     assert not torch.equal(neck(out)[4], levels[4])  # the ViT's map joins there too
     with pytest.raises(ValueError, match="num_levels must be at least the 3 levels .* got 2"):
         TowerNeck(net.out_channels, net.embed_dims, num_levels=2)

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from helpers import classifier, close, host_classifier, photos
+from helpers import classifier, close, host_classifier, open_exchanges, photos
 from torch import nn
 
 from robustnet_mm.models import RobustNet
 from robustnet_mm.models.grids import add_guide
-from robustnet_mm.models.probe import ExchangeProbe, exchange_shares, gate_values, undisturbed
+from robustnet_mm.models.probe import ExchangeProbe, channel_strengths, exchange_shares, undisturbed
 
 SMALL_VIT = dict(
     type="robustnet_mm.ViTTower",
@@ -42,18 +42,22 @@ def test_the_shares_are_ratios_of_norms_by_hand(fuse):
     close(ratio[0], np.full_like(ratio[0], ratio[0, 0, 0]), net)
 
 
-def test_closed_gates_add_nothing_and_are_zero():
-    model = classifier(opened=False)
+@pytest.mark.parametrize("form", ["zero_linear", "gated"])
+def test_at_the_start_exchanges_add_nothing_and_have_no_strength(form):
+    model = classifier(opened=False, form=form)
     for one in exchange_shares(model, photos()):
         assert one.squeeze.share == 0 and one.expand.share == 0
-    gates = gate_values(model)
-    assert list(gates)[:2] == ["exchange 0 squeeze", "exchange 0 expand"]
-    assert gates["exchange 3 squeeze"].shape == (96,) and not gates["exchange 3 squeeze"].any()
+    strengths = channel_strengths(model)
+    assert list(strengths)[:2] == ["exchange 0 squeeze", "exchange 0 expand"]
+    last = "exchange 3 squeeze"
+    assert strengths[last].shape == (96,) and not strengths[last].any()
+    open_exchanges(model.backbone)
+    assert all(strength.all() for strength in channel_strengths(model).values())
 
 
-def test_ungated_units_add_and_have_no_gates():
-    model = classifier(opened=False, gate=None)
-    assert gate_values(model) == {}
+def test_ungated_units_add_and_are_always_open():
+    model = classifier(opened=False, form="ungated")
+    assert channel_strengths(model) == {}
     assert all(one.squeeze.share > 0 for one in exchange_shares(model, photos()))
 
 
@@ -69,11 +73,12 @@ def test_blocks_of_timm_are_measured_where_the_guide_is_added(name):
     closed = [u for u, block in enumerate(net.cnn.blocks) if not block.reaches_inside]
     if closed:  # there the guide is added at the border
         net = RobustNet(cnn=cnn, vit=SMALL_VIT, weave=[(closed[0] - 1, 0)]).eval()
-    nn.init.constant_(net.fius[0].expand.gate.scale, 0.5)
+    linear = net.fius[0].expand.linear
+    nn.init.normal_(linear.weight)
     images = photos()
     (once,) = exchange_shares(net, images)
     assert once.squeeze.share == 0 and 0 < once.expand.share < np.inf
-    net.fius[0].expand.gate.scale.data *= 3
+    linear.weight.data *= 3
     (thrice,) = exchange_shares(net, images)  # the map that it is added to is the same
     close(thrice.expand.share, 3 * once.expand.share, net)
 

@@ -2,11 +2,10 @@ import copy
 
 import pytest
 import torch
-from helpers import SMALL, apart, but_extended, close, open_gates, randomize, waken
+from helpers import SMALL, apart, but_extended, close, open_exchanges, randomize, waken
 
 from robustnet_mm.models import VARIANTS, RobustNet, TwoTowerHead
-from robustnet_mm.models.fiu import DIRECTIONS
-from robustnet_mm.models.weave import schedule
+from robustnet_mm.models.fiu import DIRECTIONS, FUSES
 from robustnet_mm.registry import MODELS
 
 PATCH14 = dict(
@@ -40,17 +39,18 @@ def assert_starts_exactly(net, images):
 
 
 @pytest.mark.parametrize("arch", but_extended(VARIANTS, ["large-patch16", "base-patch14"]))
-def test_every_variant_starts_as_its_two_towers_bit_for_bit_in_each_direction(arch):
+def test_every_variant_starts_as_its_two_towers_bit_for_bit(arch):
     net = RobustNet(arch, vit=dict(drop_path_rate=0.2))
-    pairs = net.exchanges
-    assert len(pairs) == len(net.fius) == (3 if arch == "nano" else 11)
-    for direction in DIRECTIONS:  # on the same towers: the largest take seconds to build
-        net.exchanges = pairs if direction != "none" else []
-        fius = [net._make_fiu(u, direction, "zero") for u, _ in net.exchanges]
-        net.fius = torch.nn.ModuleList(fius)
-        blocks = len(net.cnn.blocks), len(net.vit.blocks)
-        net.steps, net.last_vit_blocks = schedule(*blocks, net.exchanges)
-        assert_starts_exactly(net, torch.randn(2, 3, 56, 56))
+    assert len(net.exchanges) == len(net.fius) == (3 if arch == "nano" else 11)
+    assert_starts_exactly(net, torch.randn(2, 3, 56, 56))
+
+
+@pytest.mark.parametrize("fuse", FUSES)
+@pytest.mark.parametrize("form", ["zero_linear", "gated"])
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_every_form_starts_exactly_in_each_direction(direction, form, fuse):
+    net = RobustNet("nano", direction=direction, form=form, fuse=fuse)
+    assert_starts_exactly(net, torch.randn(2, 3, 56, 56))
 
 
 @pytest.mark.parametrize("patch", [14, 16])
@@ -61,7 +61,7 @@ def test_every_size_from_one_patch_to_1333_gives_finite_maps_and_tokens(patch, s
     net = RobustNet(**(PATCH14 if patch == 14 else dict(arch="nano"))).eval()
     height, width = size or (patch, patch)
     with torch.no_grad():
-        out = open_gates(net)(torch.randn(1, 3, height, width))
+        out = open_exchanges(net)(torch.randn(1, 3, height, width))
     assert out.grid == (-(-height // patch), -(-width // patch))
     assert out.tokens.shape == (1, 1 + out.grid[0] * out.grid[1], net.embed_dims)
     for feat, stride in zip(out.maps, net.out_strides, strict=True):
@@ -119,7 +119,7 @@ def test_any_cnn_of_timm_with_any_vit_of_timm_starts_exactly_and_then_exchanges(
     net.eval()
     with torch.no_grad():
         before = net(images)
-        after = open_gates(net)(images)
+        after = open_exchanges(net)(images)
     assert len(net.exchanges) == min((len(net.cnn.blocks) - 1) // 2, 2)
     assert apart(before.tokens, after.tokens)
     assert apart(before.maps[-1], after.maps[-1])
@@ -128,7 +128,7 @@ def test_any_cnn_of_timm_with_any_vit_of_timm_starts_exactly_and_then_exchanges(
 
 @pytest.mark.parametrize("cnn", ["resnet10t", "mobilenetv4_conv_small", "mobilenetv3_small_050"])
 def test_every_parameter_of_a_pair_of_timm_learns_and_a_copy_is_its_own(cnn):
-    net = open_gates(timm_pair(cnn))
+    net = open_exchanges(timm_pair(cnn))
     randomize(net.cnn)
     net.train()
     twin = copy.deepcopy(net)
@@ -194,7 +194,7 @@ def test_the_exact_start_holds_under_bf16_autocast():
 @pytest.mark.parametrize("arch", ["nano", "tiny-patch16"])
 def test_ungated_units_do_not_start_exactly(arch):
     """The control of the tests above: the original's units disturb both towers."""
-    net, images = RobustNet(arch, gate=None).eval(), torch.randn(2, 3, 64, 64)
+    net, images = RobustNet(arch, form="ungated").eval(), torch.randn(2, 3, 64, 64)
     waken(net.cnn)
     maps, tokens, _ = alone(net, images)
     out = woven(net, images)
@@ -203,8 +203,8 @@ def test_ungated_units_do_not_start_exactly(arch):
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_open_gates_let_information_flow_in_the_named_directions_only(direction):
-    net = open_gates(RobustNet("nano", direction=direction)).eval()
+def test_open_exchanges_let_information_flow_in_the_named_directions_only(direction):
+    net = open_exchanges(RobustNet("nano", direction=direction)).eval()
     images = torch.randn(1, 3, 64, 64)
     maps, tokens, _ = alone(net, images)
     out = woven(net, images)
@@ -214,7 +214,7 @@ def test_open_gates_let_information_flow_in_the_named_directions_only(direction)
 
 def test_exchanges_happen_at_their_blocks():
     """Squeeze from unit u into block v; expand into unit u + 1: seen by what each receives."""
-    net = open_gates(RobustNet("nano", weave=[(2, 1), (5, 3)])).eval()
+    net = open_exchanges(RobustNet("nano", weave=[(2, 1), (5, 3)])).eval()
     seen = {}
 
     def watch(name, module):
@@ -245,7 +245,7 @@ def test_exchanges_happen_at_their_blocks():
 @pytest.mark.parametrize("config", [dict(arch="nano"), PATCH14], ids=["patch16", "patch14"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_any_size_gives_finite_outputs_on_the_images_grid(size, config, dtype):
-    net = open_gates(RobustNet(**config)).train()
+    net = open_exchanges(RobustNet(**config)).train()
     images = torch.randn(2, 3, *size)
     with torch.autocast("cpu", dtype, enabled=dtype is torch.bfloat16):
         if min(size) < net.vit.patch_size[0]:
@@ -270,7 +270,7 @@ def test_the_exact_start_holds_on_cuda():
 
 @pytest.mark.parametrize("direction", ["both", "vit_to_cnn"])
 def test_a_pyramid_is_a_tuple_of_maps_and_every_parameter_reaches_it(direction):
-    net = open_gates(
+    net = open_exchanges(
         RobustNet("nano", direction=direction, weave=[(1, 0), (3, 2)], out_type="pyramid")
     )
     maps = net(torch.randn(2, 3, 64, 64))
@@ -289,7 +289,7 @@ def test_a_pyramid_that_leaves_the_vit_without_use_is_refused(direction):
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_every_parameter_of_the_towers_output_gets_a_gradient(direction):
-    net = open_gates(RobustNet("nano", direction=direction))
+    net = open_exchanges(RobustNet("nano", direction=direction))
     out = net(torch.randn(2, 3, 64, 64))
     (out.maps[-1].square().mean() + out.tokens.square().mean()).backward()
     for name, parameter in net.named_parameters():
@@ -321,7 +321,7 @@ def test_the_papers_networks_have_the_papers_size(arch, channels, width, cnn, vi
 @pytest.mark.parametrize("where", ["weave", "towers", "both"])
 def test_recomputing_keeps_gradients_and_statistics(where):
     config = dict(arch="nano", cnn=dict(), vit=dict(drop_path_rate=0.3), weave=[(1, 1), (4, 2)])
-    plain = open_gates(RobustNet(**config)).train()
+    plain = open_exchanges(RobustNet(**config)).train()
     if where != "weave":
         config["cnn"]["with_cp"] = config["vit"]["with_cp"] = True
     saving = RobustNet(**config, with_cp=where != "towers").train()
@@ -346,7 +346,7 @@ def test_recomputing_by_exchange_stores_only_what_passes_between_the_exchanges()
     """Between the forward and the backward pass: inputs of the steps, not what happens inside."""
 
     def stored(with_cp):
-        net, seen = open_gates(RobustNet("nano", with_cp=with_cp)).train(), {}
+        net, seen = open_exchanges(RobustNet("nano", with_cp=with_cp)).train(), {}
         weights = {p.untyped_storage().data_ptr() for p in net.parameters()}
 
         def pack(x):
@@ -408,7 +408,10 @@ def test_arch_rows_take_changes_and_free_pairs_are_built_by_name():
         (dict(arch="nano", direction="two"), "direction must be one of both, .*got 'two'"),
         (dict(arch="nano", out_type="maps"), "out_type must be one of towers, pyramid, got 'maps'"),
         (dict(arch="nano", weave=[(9, 1)]), "out of range"),
-        (dict(arch="nano", gate="soft"), "gate must be 'zero' or None"),
+        (
+            dict(arch="nano", form="soft"),
+            "form must be one of zero_linear, gated, ungated, got 'soft'",
+        ),
         (dict(arch="nano", drop_exchange=1.0), r"drop_exchange must be in \[0, 1\), got 1.0"),
         (
             dict(cnn=dict(type="robustnet_mm.ConvTowr"), vit=PATCH14["vit"]),

@@ -22,7 +22,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustnet_mm.models import RobustNet, fold_batchnorm
-from robustnet_mm.models.fiu import Squeeze, pool_to_grid
+from robustnet_mm.models.grids import pool_to_grid
+from robustnet_mm.models.paper_fiu import PaperSqueeze
 
 
 class Floor(nn.Module):
@@ -37,18 +38,23 @@ class Floor(nn.Module):
         return self.cnn(images), self.vit(images)
 
 
-class PaperSqueeze(Squeeze):
+class ConvolveFirst(nn.Module):
     """The paper's order of operations: convolve the whole map, then pool."""
 
+    def __init__(self, squeeze: PaperSqueeze):
+        super().__init__()
+        self.squeeze = squeeze
+
     def forward(self, detail: Tensor, grid: tuple[int, int]) -> Tensor:
-        x = F.conv2d(detail, self.proj.weight[..., None, None], self.proj.bias)
+        unit = self.squeeze
+        x = F.conv2d(detail, unit.proj.weight[..., None, None], unit.proj.bias)
         x = pool_to_grid(x, grid).flatten(2).transpose(1, 2)
-        return self.gate(self.act(self.norm(x)))
+        return unit.gate(unit.act(unit.norm(x)))
 
 
 def in_papers_order(net: RobustNet) -> RobustNet:
     for fiu in net.fius:
-        fiu.squeeze.__class__ = PaperSqueeze
+        fiu.squeeze = ConvolveFirst(fiu.squeeze)
     return net
 
 
@@ -96,7 +102,8 @@ CONTENDERS = {
     "cnn_to_vit": lambda a: RobustNet(a.arch, direction="cnn_to_vit"),
     "none": lambda a: RobustNet(a.arch, direction="none"),
     "alternating": lambda a: alternating(a.arch),
-    "papers_order": lambda a: in_papers_order(RobustNet(a.arch)),
+    "gated": lambda a: RobustNet(a.arch, form="gated"),
+    "papers_order": lambda a: in_papers_order(RobustNet(a.arch, form="gated")),
     "windows": lambda a: RobustNet(a.arch, vit=dict(window_size=14, global_blocks=a.globals)),
     "with_cp": lambda a: RobustNet(a.arch, with_cp=True),
     "channels_last": lambda a: RobustNet(a.arch, **CHANNELS_LAST),

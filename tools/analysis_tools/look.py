@@ -61,7 +61,7 @@ KINDS = {
     "features": Kind(look.view_features, "feature maps of any module", MODULES | CHANNELS),
     "gradients": Kind(look.view_gradients, "gradients at the first and the last exchange", WHY),
     "edges": Kind(look.view_edges, "Sobel of the input and of feature maps", MODULES),
-    "exchange": Kind(look.view_exchange, "what each exchange adds, its gates, and where", {}),
+    "exchange": Kind(look.view_exchange, "what each exchange adds, how far it is open, where", {}),
     "predict": Kind(
         look.view_predict, "classes or detections, with the ground truth", SCORES | TRUTH
     ),

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import FAMILIES, ROOT, apart, close, open_gates
+from helpers import FAMILIES, ROOT, apart, close, open_exchanges
 
 from robustnet_mm.models import RobustNet, SizedDataPreprocessor, ViTTower
 from robustnet_mm.registry import MODELS
@@ -41,13 +41,13 @@ def test_tokens_are_those_of_the_image_alone(name, grad, window_size):
 
 
 def test_every_weight_learns_from_a_padded_batch():
-    net = open_gates(RobustNet("nano", vit=dict(window_size=2, global_blocks=(3,)))).train()
+    net = open_exchanges(RobustNet("nano", vit=dict(window_size=2, global_blocks=(3,)))).train()
     net(torch.randn(2, 3, 64, 96), sizes=[(64, 96), (40, 30)]).tokens.square().mean().backward()
     assert all(parameter.grad is not None for parameter in net.vit.parameters())
 
 
 def test_sizes_of_unpadded_images_change_nothing():
-    net, images = open_gates(RobustNet("nano")).eval(), torch.randn(2, 3, 64, 96)
+    net, images = open_exchanges(RobustNet("nano")).eval(), torch.randn(2, 3, 64, 96)
     assert torch.equal(net(images, sizes=[(64, 96)] * 2).tokens, net(images).tokens)
 
 

@@ -1,4 +1,4 @@
-"""The same network with its gates closed: what each tower says alone."""
+"""The same network with its exchanges closed: what each tower says alone."""
 
 from collections.abc import Iterable
 from contextlib import contextmanager
@@ -36,13 +36,13 @@ def _necks(model: nn.Module) -> list[TowerNeck]:
 
 
 @contextmanager
-def closed_gates(model: nn.Module):
-    """Within it, no FIU and no TowerNeck adds anything, whatever its gate.
+def closed_exchanges(model: nn.Module):
+    """Within it, no FIU and no TowerNeck adds anything, whatever it has learned.
 
     The backbone's towers then compute exactly what they compute alone, with the weights that they
     have now; a detector's neck sees the CNN's pyramid only.
     """
-    with _silent([*_units(model), *(gate for neck in _necks(model) for gate in neck.gates)]):
+    with _silent([*_units(model), *(part for neck in _necks(model) for part in neck.linears)]):
         yield
 
 
@@ -88,8 +88,8 @@ def compare_towers(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
         images: (N, 3, H, W) after the data preprocessor.
 
     Returns:
-        'cnn only' and 'vit only' (gates closed, one head), 'sum, gates closed' (the two networks
-        as an ensemble) and 'both' (gates open, sum) -> softmax (N, num_classes).
+        'cnn only' and 'vit only' (exchanges closed, one head), 'sum, exchanges closed' (the two
+        networks as an ensemble) and 'both' (exchanges open, sum) -> softmax (N, num_classes).
 
     Raises:
         ValueError: The classifier has not two heads.
@@ -100,11 +100,11 @@ def compare_towers(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
             f"compare needs a TwoTowerHead, got {type(model).__name__} with one head: take "
             "`tower_scores` or `view_predict`"
         )
-    with closed_gates(model):
+    with closed_exchanges(model):
         alone = tower_scores(model, images)
     return {
         "cnn only": alone["cnn"],
         "vit only": alone["vit"],
-        "sum, gates closed": alone["sum"],
+        "sum, exchanges closed": alone["sum"],
         "both": together["sum"],
     }
