@@ -1,9 +1,9 @@
-"""`forms_folders.py` with the ViT frozen, and each direction of the exchange.
+"""`forms_folders.py` with the ViT frozen.
 
-    DATA_ROOT=data/choose CNN_WEIGHTS=mobilenet_v2.pth VIT_WEIGHTS=deit_tiny_patch16_224.pth \
+    DATA_ROOT=data/own CNN_WEIGHTS=mobilenet_v2.pth VIT_WEIGHTS=deit_tiny_patch16_224.pth \
         python tools/analysis_tools/study.py configs/studies/forms_folders_frozen.py
 
-Results: docs/evidence.md.
+Results: forms_folders_frozen.json beside this file, docs/evidence.md.
 """
 
 _base_ = "./forms_folders.py"

@@ -22,16 +22,20 @@ FUSES = ("sum", "attention")
 
 
 class ZeroLinear(nn.Linear):
-    """`W x / C + b`, both zero at the start: (..., C) -> (..., D).
-
-    Without the division a step of Adam, whose size is the learning rate for every weight, would
-    move a sum over C inputs C times as far as anything else in the network, and undo what both
-    networks know (the factor of an output layer in muP: Yang et al. 2022).
-    """
+    """A linear layer whose weight and bias start at zero: (..., C) -> (..., D)."""
 
     def reset_parameters(self):
         nn.init.zeros_(self.weight)
         nn.init.zeros_(self.bias)
+
+
+class ScaledZeroLinear(ZeroLinear):
+    """`W x / C + b`, zero at the start.
+
+    Without the division a step of Adam, which moves every weight by the learning rate, would move
+    a sum over C inputs C times as far as the rate says, and undo what both networks know (the
+    factor of an output layer in muP: Yang et al. 2022).
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight / self.in_features, self.bias)
@@ -43,7 +47,7 @@ class Squeeze(nn.Module):
     def __init__(self, in_channels: int, embed_dims: int):
         super().__init__()
         self.norm = nn.LayerNorm(in_channels, eps=1e-6)
-        self.linear = ZeroLinear(in_channels, embed_dims)
+        self.linear = ScaledZeroLinear(in_channels, embed_dims)
 
     def forward(self, detail: Tensor, grid: tuple[int, int]) -> Tensor:
         return self.linear(self.norm(map_to_tokens(pool_to_grid(detail, grid))))
@@ -59,7 +63,7 @@ class Expand(nn.Module):
     def __init__(self, embed_dims: int, out_channels: int):
         super().__init__()
         self.norm = nn.LayerNorm(embed_dims, eps=1e-6)
-        self.linear = ZeroLinear(embed_dims, out_channels)
+        self.linear = ScaledZeroLinear(embed_dims, out_channels)
 
     def forward(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
         return tokens_to_map(self.linear(self.norm(tokens)), grid)
