@@ -15,7 +15,10 @@ grid = dict(
     row=dict(
         none=_none,
         both={},
-        both_gates_fast={"optim_wrapper.paramwise_cfg": dict(gates=dict(lr_mult=30.0))},
+        both_gates_fast={
+            "model.backbone.form": "gated",
+            "optim_wrapper.paramwise_cfg": dict(gates=dict(lr_mult=30.0)),
+        },
         cnn={**_none, _losses: (1, 0), "model.backbone.vit.frozen_stages": 4},
         vit={**_none, _losses: (0, 1), "model.backbone.cnn.frozen_stages": 4},
     )

@@ -38,7 +38,10 @@ grid = dict(
     row=dict(
         none=_none,
         both={},
-        both_gates_fast={"optim_wrapper.paramwise_cfg.gates": dict(lr_mult=5.0)},
+        both_gates_fast={
+            "model.backbone.form": "gated",
+            "optim_wrapper.paramwise_cfg.gates": dict(lr_mult=5.0),
+        },
         both_no_neck=_pyramid,
         vit_to_cnn_no_neck={**_pyramid, "model.backbone.direction": "vit_to_cnn"},
         cnn={"model.backbone": dict(_delete_=True, **_cnn), "model.neck": [_fpn]},

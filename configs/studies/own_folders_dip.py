@@ -43,7 +43,7 @@ grid = dict(
     ),
     weave=dict(
         none=_base_.grid.row.none,
-        gated=_monitored,
+        gated={**_monitored, "model.backbone.form": "gated"},
         ungated={**_monitored, "model.backbone.form": "ungated"},
     ),
 )

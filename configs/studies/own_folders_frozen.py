@@ -19,10 +19,15 @@ grid = dict(
     row=dict(
         none=_none,
         both=_frozen,
-        both_gates_fast={**_frozen, f"{_rates}.gates": dict(lr_mult=20.0)},
+        both_gates_fast={
+            **_frozen,
+            "model.backbone.form": "gated",
+            f"{_rates}.gates": dict(lr_mult=20.0),
+        },
         both_fius_slow={**_frozen, f"{_rates}.fius.lr_mult": 1.0},
         both_projections_slow={
             **_frozen,
+            "model.backbone.form": "gated",
             f"{_rates}.fius.lr_mult": 1.0,
             f"{_rates}.gates": dict(lr_mult=5.0),
         },

@@ -44,7 +44,10 @@ grid = dict(
     row=dict(
         none=_none,
         both={},
-        both_gates_fast={"optim_wrapper.paramwise_cfg.gates": dict(lr_mult=30.0)},
+        both_gates_fast={
+            "model.backbone.form": "gated",
+            "optim_wrapper.paramwise_cfg.gates": dict(lr_mult=30.0),
+        },
         none_sum_loss={**_none, _losses: (1, 1, 2)},
         both_sum_loss={_losses: (1, 1, 2)},
         cnn={**_none, _losses: (1, 0), "model.backbone.vit.frozen_stages": 4},

@@ -27,7 +27,7 @@ grid = dict(
         none_sum_loss={**_none, "model.head.loss_weights": (1, 1, 2)},
         vit_frozen=_frozen,
         none_vit_frozen={**_none, **_frozen},
-        gates_fast={f"{_rates}.gates": dict(lr_mult=50.0)},
+        gates_fast={"model.backbone.form": "gated", f"{_rates}.gates": dict(lr_mult=50.0)},
         fius_slow={f"{_rates}.fius.lr_mult": 1.0},
         fius_fast={f"{_rates}.fius.lr_mult": 20.0},
         layer_decay={f"{_rates}.cnn.decay_rate": 0.9, f"{_rates}.vit.decay_rate": 0.8},

@@ -50,6 +50,8 @@ reads, ensembles, controls = {}, {}, ["b+t"]
     assert list(cells) == ["n+t", "b+t"]
     backbone = config_of(study, cells["n+t"], 0, tmp_path).model.backbone
     assert (backbone.arch, backbone.direction) == ("tiny-patch16", "none")
+    changes = {"model.neck.1.x": 3, "model.neck": [dict(x=1), dict(x=2)]}
+    assert config_of(study, changes, 0, tmp_path).model.neck == [dict(x=1), dict(x=3)]
 
 
 STUDIES = sorted(path.stem for path in (ROOT / "configs/studies").glob("*.py"))
