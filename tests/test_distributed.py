@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers import ROOT, close
+from helpers import ROOT, close, open_exchanges
 from mmengine.config import Config
 from mmengine.model import MMDistributedDataParallel
 from mmengine.registry import MODELS, DefaultScope
@@ -16,8 +16,9 @@ def make_model():
         torch.manual_seed(0)
         model = MODELS.build(cfg.model)
     for parameter in model.parameters():
-        if parameter.ndim <= 1:  # open gates, wake residual blocks
+        if parameter.ndim <= 1:  # wake residual blocks
             torch.nn.init.uniform_(parameter, 0.1, 0.5)
+    open_exchanges(model.backbone)
     return model.eval()  # BatchNorm's statistics are those of each process's own half
 
 

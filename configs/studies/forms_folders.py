@@ -13,7 +13,13 @@ seeds = [0, 1, 2]
 _none = _base_.grid.row.none
 grid = dict(
     _delete_=True,
-    row=dict(none=_none, gated={"model.backbone.form": "gated"}, zero={}),
+    row=dict(
+        none=_none,
+        gated={"model.backbone.form": "gated"},
+        zero={},
+        zero_slow={"optim_wrapper.paramwise_cfg.fius": dict(lr_mult=1.0)},
+        ungated={"model.backbone.form": "ungated"},
+    ),
 )
 reads = dict(_delete_=True)
 ensembles = dict(_delete_=True)

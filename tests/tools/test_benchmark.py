@@ -47,7 +47,7 @@ def test_memory_is_that_of_the_step_in_a_process_of_its_own(start, monkeypatch):
 
 def test_the_papers_order_gives_the_same_numbers():
     tool = runpy.run_path(TOOL)
-    net = RobustNet("nano").eval()
+    net = RobustNet("nano", form="gated").eval()
     for parameter in net.fius.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     images = torch.randn(1, 3, 96, 128)
