@@ -4,7 +4,7 @@
         python tools/analysis_tools/study.py configs/studies/forms_folders.py
 
 The data and the recipe of `own_folders.py`; the form was chosen on a split of its training images.
-Results: forms_folders.json beside this file, docs/evidence.md.
+One seed so far: docs/evidence.md.
 """
 
 _base_ = "./own_folders.py"

@@ -1,6 +1,7 @@
 """What a training starts from: the checkpoint is found, read safely and held against the model."""
 
 import logging
+import re
 
 import torch
 from mmengine.config import Config
@@ -72,6 +73,11 @@ def _taken_by_mmengine(checkpoint: dict) -> dict[str, torch.Tensor]:
     return {key.removeprefix("module."): value for key, value in weights.items()}
 
 
+def _layers_of_exchanges(keys) -> set[str]:
+    found = (re.search(r"\bfius\.\d+\.\w+\.(proj|linear)\.weight$", key) for key in keys)
+    return {match[1] for match in found if match}
+
+
 def check_fit(model: nn.Module, checkpoint: dict, resume: bool = False):
     """`load_from` takes what fits: refuse a file that hardly does, from another architecture.
 
@@ -98,6 +104,13 @@ def check_fit(model: nn.Module, checkpoint: dict, resume: bool = False):
             f"{len(backbone)} tensors of the backbone are in it (it holds {some(found, 3)}): check "
             "model.backbone, or load published networks by init_cfg=dict(type="
             "'robustnet_mm.PretrainedTower', ...) of each tower"
+        )
+    if (_layers_of_exchanges(own), _layers_of_exchanges(found)) == ({"linear"}, {"proj"}):
+        raise ValueError(
+            "load_from names a checkpoint whose exchanges are of another form: set model.backbone."
+            "form='gated', the default of its time ('ungated' for gate=None), or start fresh "
+            "exchanges: model.backbone.init_cfg=dict(type='robustnet_mm.PretrainedTower', "
+            "checkpoint=FILE, prefix='backbone.', allow_missing=['fius.']) and no load_from"
         )
     bad = [k for k in own if k in found and not found[k].isfinite().all()]
     if bad:

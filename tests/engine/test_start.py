@@ -3,7 +3,7 @@ import shutil
 
 import pytest
 import torch
-from helpers import least_runner
+from helpers import classifier, least_runner
 from mmengine.config import Config
 
 from robustnet_mm.engine.checkpoints import find_newest
@@ -142,3 +142,12 @@ def test_a_start_from_another_architecture_is_named():
     with pytest.raises(ValueError, match="of another architecture: .* of the .* tensors"):
         published = {k.removeprefix("backbone.cnn."): v for k, v in weights.items()}
         check_fit(Model("nano"), published)
+
+
+def test_a_network_of_older_exchanges_is_refused_unless_its_form_is_named():
+    model = classifier(form="gated")
+    older = dict(state_dict=model.state_dict())
+    with pytest.raises(ValueError, match="of another form: set model.backbone.form='gated'"):
+        check_fit(classifier(), older)
+    check_fit(model, older, resume=True)
+    check_fit(classifier(direction="none"), older)
