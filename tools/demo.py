@@ -178,7 +178,7 @@ def train_detector(name: str, args: argparse.Namespace, start: str) -> dict[str,
     checkpoint = train(name, DETECTOR, args, [*options, start])
     folder = args.work_dir / name
     scores, predictions = folder / "scores.json", folder / "predictions"
-    if not (scores.is_file() and predictions.with_suffix(".segm.json").is_file()):
+    if not (scores.is_file() and any(folder.glob("test/*/pictures/*"))):
         command = [sys.executable, ROOT / "tools/test.py", DETECTOR, checkpoint]
         command += ["--work-dir", folder / "test", "--show-dir", "pictures"]
         command += ["--cfg-options", *data_options(args), *options, start]
