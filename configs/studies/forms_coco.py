@@ -3,23 +3,27 @@
     DATA_ROOT=data/own CNN_WEIGHTS=mobilenet_v2.pth VIT_WEIGHTS=deit_tiny_patch16_224.pth \
         python tools/analysis_tools/study.py configs/studies/forms_coco.py
 
-Not run yet with these rows: docs/evidence.md has what led to them.
+Results: docs/evidence.md.
 """
 
 _base_ = "./own_coco.py"
 
-seeds = [0, 1, 2]
 _none = {"model.backbone.direction": "none"}
-_gated = {"model.neck.0.form": "gated"}
+_neck = {"model.neck.0.form": "gated"}
+_form = "model.backbone.form"
+_rate = "optim_wrapper.paramwise_cfg.fius"
 grid = dict(
     _delete_=True,
     row=dict(
         none=_none,
-        none_gated={**_none, **_gated},
-        gated={"model.backbone.form": "gated", **_gated},
+        none_gated={**_none, **_neck},
+        gated={_form: "gated", **_neck},
         zero={},
+        zero_fast={_rate: dict(lr_mult=5.0)},
+        zero_gelu={_form: "zero_linear_layer_gelu"},
+        zero_no_norm={_form: "zero_linear_none"},
         cnn=_base_.grid.row.cnn,
+        vit=_base_.grid.row.vit,
     ),
 )
-ensembles = dict(_delete_=True)
-controls = ["none", "none_gated", "gated", "cnn"]
+controls = ["none", "none_gated", "gated", "cnn", "vit"]

@@ -4,23 +4,31 @@
         python tools/analysis_tools/study.py configs/studies/forms_folders.py
 
 The data and the recipe of `own_folders.py`; the form was chosen on a split of its training images.
-One seed so far: docs/evidence.md.
+Results: docs/evidence.md.
 """
 
 _base_ = "./own_folders.py"
 
-seeds = [0, 1, 2]
-_none = _base_.grid.row.none
+seeds = list(range(5))
+_rate = "optim_wrapper.paramwise_cfg.fius"
+_form = "model.backbone.form"
 grid = dict(
     _delete_=True,
     row=dict(
-        none=_none,
-        gated={"model.backbone.form": "gated"},
+        none=_base_.grid.row.none,
+        gated={_form: "gated"},
         zero={},
-        zero_slow={"optim_wrapper.paramwise_cfg.fius": dict(lr_mult=1.0)},
-        ungated={"model.backbone.form": "ungated"},
+        zero_slow={_rate: dict(lr_mult=1.0)},
+        zero_fast={_rate: dict(lr_mult=25.0)},
+        zero_no_decay={_rate: dict(lr_mult=5.0, decay_mult=0.0)},
+        zero_batch_norm={_form: "zero_linear_batch"},
+        zero_no_norm={_form: "zero_linear_none"},
+        zero_gelu={_form: "zero_linear_layer_gelu"},
+        gated_slow={_form: "gated", _rate: dict(lr_mult=1.0)},
+        gated_fast={_form: "gated", _rate: dict(lr_mult=25.0)},
+        ungated={_form: "ungated"},
     ),
 )
 reads = dict(_delete_=True)
 ensembles = dict(_delete_=True)
-controls = ["none", "gated"]
+controls = ["none", "gated", "zero"]

@@ -41,12 +41,25 @@ class ScaledZeroLinear(ZeroLinear):
         return F.linear(x, self.weight / self.in_features, self.bias)
 
 
+class TokenBatchNorm(nn.BatchNorm1d):
+    def forward(self, x):
+        return super().forward(x.flatten(0, 1)).view_as(x)
+
+
+NORMS = {  # tried before the zero layer
+    "layer": partial(nn.LayerNorm, eps=1e-6),
+    "batch": partial(TokenBatchNorm, eps=1e-6),
+    "none": lambda channels: nn.Identity(),
+    "layer_gelu": lambda channels: nn.Sequential(nn.LayerNorm(channels, eps=1e-6), nn.GELU()),
+}
+
+
 class Squeeze(nn.Module):
     """Map to tokens: (N, Cd, H, W) -> (N, h*w, D), by way of a mean over each token's cell."""
 
-    def __init__(self, in_channels: int, embed_dims: int):
+    def __init__(self, in_channels: int, embed_dims: int, norm: str = "layer"):
         super().__init__()
-        self.norm = nn.LayerNorm(in_channels, eps=1e-6)
+        self.norm = NORMS[norm](in_channels)
         self.linear = ScaledZeroLinear(in_channels, embed_dims)
 
     def forward(self, detail: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -60,9 +73,9 @@ class Expand(nn.Module):
     everything else runs at token resolution.
     """
 
-    def __init__(self, embed_dims: int, out_channels: int):
+    def __init__(self, embed_dims: int, out_channels: int, norm: str = "layer"):
         super().__init__()
-        self.norm = nn.LayerNorm(embed_dims, eps=1e-6)
+        self.norm = NORMS[norm](embed_dims)
         self.linear = ScaledZeroLinear(embed_dims, out_channels)
 
     def forward(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -71,6 +84,10 @@ class Expand(nn.Module):
 
 FORMS = {  # of an exchange: how it squeezes, how it expands
     "zero_linear": (Squeeze, Expand),
+    **{
+        f"zero_linear_{norm}": (partial(Squeeze, norm=norm), partial(Expand, norm=norm))
+        for norm in ("batch", "none", "layer_gelu")
+    },
     "gated": (partial(PaperSqueeze, gated=True), partial(PaperExpand, gated=True)),
     "ungated": (partial(PaperSqueeze, gated=False), partial(PaperExpand, gated=False)),
 }
