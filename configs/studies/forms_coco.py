@@ -10,18 +10,14 @@ _base_ = "./own_coco.py"
 
 _none = {"model.backbone.direction": "none"}
 _neck = {"model.neck.0.form": "gated"}
-_form = "model.backbone.form"
-_rate = "optim_wrapper.paramwise_cfg.fius"
 grid = dict(
     _delete_=True,
     row=dict(
         none=_none,
         none_gated={**_none, **_neck},
-        gated={_form: "gated", **_neck},
+        gated={"model.backbone.form": "gated", **_neck},
         zero={},
-        zero_fast={_rate: dict(lr_mult=5.0)},
-        zero_gelu={_form: "zero_linear_layer_gelu"},
-        zero_no_norm={_form: "zero_linear_none"},
+        zero_fast={"optim_wrapper.paramwise_cfg.fius": dict(lr_mult=5.0)},
         cnn=_base_.grid.row.cnn,
         vit=_base_.grid.row.vit,
     ),

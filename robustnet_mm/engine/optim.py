@@ -24,7 +24,7 @@ def _check_part(part: str, settings: dict) -> None:
         hint = nearest(part, _PARTS)
         raise ValueError(f"paramwise_cfg takes {', '.join(_PARTS)}, got {part!r}{hint}")
     check_dict(f"paramwise_cfg.{part}", settings, "dict(lr_mult=0.5)")
-    allowed = ("decay_rate", "lr_mult") if part in ("cnn", "vit") else ("lr_mult", "decay_mult")
+    allowed = ("decay_rate", "lr_mult") if part in ("cnn", "vit") else ("lr_mult",)
     for name, value in settings.items():
         if name not in allowed:
             hint = nearest(name, allowed)
@@ -79,8 +79,6 @@ class TowerLayerDecayConstructor(DefaultOptimWrapperConstructor):
                 scale = self._lr_scale(backbone, name)
                 plain = not _is_matrix(model, name, parameter) or name.endswith(_TABLES)
                 decay = 0.0 if plain else (self.base_wd or 0.0)
-                if name.startswith("backbone.fius."):
-                    decay *= self.paramwise_cfg["fius"].get("decay_mult", 1.0)
                 groups.setdefault((scale, decay), []).append(parameter)
         # the largest rate first: the logs of the hosts show the first group's
         for (scale, decay), members in sorted(groups.items(), reverse=True):

@@ -10,6 +10,7 @@ zero gates behind them, are in `paper_fiu`.
 
 from functools import partial
 
+import torch
 import torch.nn.functional as F
 from timm.layers import DropPath
 from torch import Tensor, nn
@@ -30,7 +31,7 @@ class ZeroLinear(nn.Linear):
 
 
 class ScaledZeroLinear(ZeroLinear):
-    """`W x / C + b`, zero at the start.
+    """`W x / C + b`, zero at the start: (..., C) -> (..., D).
 
     Without the division a step of Adam, which moves every weight by the learning rate, would move
     a sum over C inputs C times as far as the rate says, and undo what both networks know (the
@@ -38,28 +39,17 @@ class ScaledZeroLinear(ZeroLinear):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight / self.in_features, self.bias)
-
-
-class TokenBatchNorm(nn.BatchNorm1d):
-    def forward(self, x):
-        return super().forward(x.flatten(0, 1)).view_as(x)
-
-
-NORMS = {  # tried before the zero layer
-    "layer": partial(nn.LayerNorm, eps=1e-6),
-    "batch": partial(TokenBatchNorm, eps=1e-6),
-    "none": lambda channels: nn.Identity(),
-    "layer_gelu": lambda channels: nn.Sequential(nn.LayerNorm(channels, eps=1e-6), nn.GELU()),
-}
+        rows = x.flatten(0, -2)  # the product is scaled while it is made, without a copy of W
+        result = torch.addmm(self.bias, rows, self.weight.t(), alpha=1 / self.in_features)
+        return result.unflatten(0, x.shape[:-1])
 
 
 class Squeeze(nn.Module):
     """Map to tokens: (N, Cd, H, W) -> (N, h*w, D), by way of a mean over each token's cell."""
 
-    def __init__(self, in_channels: int, embed_dims: int, norm: str = "layer"):
+    def __init__(self, in_channels: int, embed_dims: int):
         super().__init__()
-        self.norm = NORMS[norm](in_channels)
+        self.norm = nn.LayerNorm(in_channels, eps=1e-6)
         self.linear = ScaledZeroLinear(in_channels, embed_dims)
 
     def forward(self, detail: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -73,9 +63,9 @@ class Expand(nn.Module):
     everything else runs at token resolution.
     """
 
-    def __init__(self, embed_dims: int, out_channels: int, norm: str = "layer"):
+    def __init__(self, embed_dims: int, out_channels: int):
         super().__init__()
-        self.norm = NORMS[norm](embed_dims)
+        self.norm = nn.LayerNorm(embed_dims, eps=1e-6)
         self.linear = ScaledZeroLinear(embed_dims, out_channels)
 
     def forward(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -84,10 +74,6 @@ class Expand(nn.Module):
 
 FORMS = {  # of an exchange: how it squeezes, how it expands
     "zero_linear": (Squeeze, Expand),
-    **{
-        f"zero_linear_{norm}": (partial(Squeeze, norm=norm), partial(Expand, norm=norm))
-        for norm in ("batch", "none", "layer_gelu")
-    },
     "gated": (partial(PaperSqueeze, gated=True), partial(PaperExpand, gated=True)),
     "ungated": (partial(PaperSqueeze, gated=False), partial(PaperExpand, gated=False)),
 }

@@ -176,15 +176,17 @@ def layer_of(unit: nn.Module) -> nn.Linear:
 def channel_strengths(model: nn.Module) -> dict[str, np.ndarray]:
     """How far each channel of each exchange is open: 0 at the start.
 
-    'exchange 0 squeeze' -> (D,), 'exchange 0 expand' -> (Cd,): the norm of the channel's weights in
-    the layer that starts at zero, or the size of its gate. None for ungated units.
+    'exchange 0 squeeze' -> (D,), 'exchange 0 expand' -> (Cd,): the root mean square of what the
+    layer that starts at zero adds to the channel, if its C normed inputs were uncorrelated; or the
+    size of the channel's gate. None for ungated units.
     """
     found = {}
     for k, fiu in enumerate(net_of(model, "strengths").fius):
         for name in ("squeeze", "expand"):
             unit = getattr(fiu, name)
             if isinstance(unit, Squeeze | Expand):
-                strength = layer_of(unit).weight.norm(dim=1)
+                linear = layer_of(unit)
+                strength = linear.weight.norm(dim=1) / linear.in_features
             elif isinstance(getattr(unit, "gate", None), Gate):
                 strength = unit.gate.scale.abs()
             else:
