@@ -18,8 +18,9 @@ class Host:
     Args:
         sample: Module and class of its data samples.
         dump: Metric that keeps all predictions in a file.
-        draw: What switches its visualisation hook on, and the key of the folder for pictures.
-        tta_model: Its usual averaging over augmented images.
+        draw: What switches its visualisation hook on, and the key of the folder for pictures; None
+            where it has no such hook.
+        tta_model: Its usual averaging over augmented images; None where it has none.
         tta_drops: Steps of a test pipeline that its averaging has no use for.
         tta_keys: What its samples must say beside, for the averaging.
         sides: Usual height and width of an image in pixels.
@@ -28,8 +29,8 @@ class Host:
 
     sample: tuple[str, str]
     dump: str
-    draw: tuple[Mapping, str]
-    tta_model: Mapping
+    draw: tuple[Mapping, str] | None = None
+    tta_model: Mapping | None = None
     tta_drops: tuple[str, ...] = ()
     tta_keys: tuple[str, ...] = ()
     sides: tuple[int, ...] = (224,)
@@ -61,6 +62,8 @@ HOSTS = {
         draw=(dict(enable=True), "out_dir"),
         tta_model=dict(type="AverageClsScoreTTA"),
     ),
+    # what needs no host: style transfer
+    "mmengine": Host(sample=("robustnet_mm.style_transfer", "StyleSample"), dump="DumpResults"),
 }
 
 

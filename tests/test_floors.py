@@ -15,7 +15,7 @@ FLOORS = [
     {"models"},
     {"datasets"},
     {"engine"},
-    {"look", "studies"},
+    {"look", "studies", "style_transfer"},
 ]
 HEIGHT = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 

@@ -62,7 +62,16 @@ def check_out(out: str):
 
 
 def draw_predictions(cfg: Config, args: argparse.Namespace):
-    """Switch on the host's visualisation hook, whose fields differ between the hosts."""
+    """Switch on the host's visualisation hook, whose fields differ between the hosts.
+
+    Raises:
+        ValueError: It has none.
+    """
+    if host_of(cfg).draw is None:
+        raise ValueError(
+            f"--show and --show-dir need a host that draws, got default_scope={cfg.default_scope!r}"
+            ": leave them out"
+        )
     switch, folder = host_of(cfg).draw
     settings = dict(switch, show=args.show, wait_time=args.wait_time)
     cfg.default_hooks.visualization.update({**settings, folder: args.show_dir})
@@ -70,6 +79,10 @@ def draw_predictions(cfg: Config, args: argparse.Namespace):
 
 def add_tta(cfg: Config):
     """Average over flips: the config's own `tta_model` and `tta_pipeline`, or the host's usual."""
+    if "tta_model" not in cfg and host_of(cfg).tta_model is None:
+        raise ValueError(
+            f"--tta: {cfg.default_scope} has no averaging over flips: leave it out or set tta_model"
+        )
     if (cfg.model.get("roi_head") or {}).get("mask_head"):
         raise ValueError(
             f"--tta averages boxes only, got {cfg.model.type}: leave --tta out, or take a Faster "

@@ -1,0 +1,28 @@
+"""Arbitrary style transfer with a woven backbone: the paper's third task."""
+
+from .datasets import ContentStyleDataset, DrawSampler
+from .discriminator import PatchDiscriminator
+from .hooks import StyleSnapshotHook
+from .losses import PerceptualLoss
+from .metrics import StyleMetric
+from .model import RobustStyleTransfer
+from .networks import TowerFeatures, VGGFeatures
+from .optim import AdversarialConstructor
+from .preprocessor import StylePreprocessor, StyleSample
+from .transfer import adain
+
+__all__ = [
+    "AdversarialConstructor",
+    "ContentStyleDataset",
+    "DrawSampler",
+    "PatchDiscriminator",
+    "PerceptualLoss",
+    "RobustStyleTransfer",
+    "StyleMetric",
+    "StylePreprocessor",
+    "StyleSample",
+    "StyleSnapshotHook",
+    "TowerFeatures",
+    "VGGFeatures",
+    "adain",
+]

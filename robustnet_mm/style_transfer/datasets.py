@@ -1,0 +1,181 @@
+"""Pairs of a content and a style, from two folders."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import mmcv
+import numpy as np
+import torch
+from mmengine.dist import get_dist_info, sync_random_seed
+from torch.utils.data import Dataset, Sampler
+
+from robustnet_mm.arguments import check_choice, check_whole
+from robustnet_mm.datasets import LoadImage
+from robustnet_mm.registry import DATA_SAMPLERS, DATASETS
+
+from .preprocessor import StyleSample
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+PAIRS = ("random", "product", "aligned")
+
+
+def pictures_of(name: str, place: str | Path | Sequence[str | Path]) -> list[str]:
+    """The pictures of a folder and of those below it, sorted; or a list of files as it is.
+
+    Raises:
+        ValueError: There are none; `name` says of what.
+    """
+    if not isinstance(place, str | Path):
+        found = [str(path) for path in place]
+    elif Path(place).is_dir():
+        paths = sorted(Path(place).rglob("*"))
+        hidden = [any(part.startswith(".") for part in p.relative_to(place).parts) for p in paths]
+        found = [
+            str(path)
+            for path, skip in zip(paths, hidden, strict=True)
+            if path.suffix.lower() in SUFFIXES and not skip
+        ]
+    else:
+        raise ValueError(f"{name} must be a folder of pictures or a list of files, got {place!r}")
+    if not found:
+        raise ValueError(
+            f"{name} has no pictures in {place}: the folder must hold {', '.join(SUFFIXES)}"
+        )
+    return found
+
+
+DRAWS = 2**32  # the draws of a training have numbers below
+
+
+@DATA_SAMPLERS.register_module()
+class DrawSampler(Sampler):
+    """Numbers the draws of a training, without end: `seed * DRAWS + k` for k = 0, 1, 2, ...
+
+    What the k-th draw is depends on nothing else, so a training that was resumed, has other workers
+    or other processes sees the same pairs.
+
+    Args:
+        dataset: A `ContentStyleDataset` with random pairs.
+        seed: That of the run by default; `EpochSeedHook` sets it, too.
+    """
+
+    def __init__(self, dataset: "ContentStyleDataset", seed: int | None = None):
+        self.rank, self.processes = get_dist_info()
+        self.dataset = dataset
+        self.seed = sync_random_seed() if seed is None else seed
+        self.done = 0
+
+    def __iter__(self) -> Iterator[int]:
+        number = self.rank + self.done * self.processes
+        while True:
+            yield self.seed * DRAWS + number
+            number += self.processes
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def skip(self, num_samples: int) -> None:
+        """mmengine resumes by this: so many draws of this process are behind it in all."""
+        self.done = num_samples
+
+
+@DATASETS.register_module()
+class ContentStyleDataset(Dataset):
+    """A content with a style, as mmengine's Runner takes it.
+
+    Args:
+        content: A folder (and what is below it), or a list of files.
+        style: The same.
+        pairs: 'random' goes through the contents in a new order each time, draws a style for each,
+            and needs a `DrawSampler`; 'product' is every pair in order, the styles of the first
+            content first; 'aligned' one to one.
+        size: Shorter side in pixels to which a picture is scaled; None leaves it.
+        crop: Side of a square that is cut out of it; None takes the whole. It lies at random, and
+            in the middle where the pairs are not random.
+        on_error: 'raise', or for training 'skip', which draws another pair for a broken file and
+            logs it once with the count.
+
+    Raises:
+        ValueError: No pictures, folders of different length for 'aligned', a crop larger than
+            `size`.
+    """
+
+    def __init__(
+        self,
+        content: str | Sequence[str],
+        style: str | Sequence[str],
+        pairs: str = "random",
+        size: int | None = None,
+        crop: int | None = None,
+        on_error: str = "raise",
+    ):
+        check_choice("pairs", pairs, PAIRS)
+        if size is not None:
+            check_whole("size", size, 8)
+        if crop is not None:
+            check_whole("crop", crop, 8, size, "; set size to the shorter side")
+        if crop is not None and size is None:
+            raise ValueError(f"crop={crop} needs size, the shorter side that it is cut from")
+        self.contents = pictures_of("content", content)
+        self.styles = pictures_of("style", style)
+        if pairs == "aligned" and len(self.contents) != len(self.styles):
+            raise ValueError(
+                f"pairs='aligned' needs as many contents as styles, got {len(self.contents)} and "
+                f"{len(self.styles)}: take 'product'"
+            )
+        if on_error == "skip" and pairs != "random":
+            raise ValueError(f"on_error='skip' would change the pairs of {pairs!r}: take 'raise'")
+        self.pairs, self.size, self.crop = pairs, size, crop
+        self.load = LoadImage(on_error=on_error)
+        self.load.skipped_by = "ContentStyleDataset(on_error='skip')"
+
+    def __len__(self) -> int:
+        return len(self.contents) * (len(self.styles) if self.pairs == "product" else 1)
+
+    def _drawn(self, index: int) -> tuple[int, int, np.random.Generator | None]:
+        """Content, style, and what random numbers for them come from."""
+        if self.pairs == "product":
+            return *divmod(index, len(self.styles)), None
+        if self.pairs == "aligned":
+            return index, index, None
+        seed, number = divmod(index, DRAWS)
+        turn, place = divmod(number, len(self.contents))
+        order = np.random.default_rng([seed, turn]).permutation(len(self.contents))
+        rng = np.random.default_rng([seed, number, 1])
+        return order[place], rng.integers(len(self.styles)), rng
+
+    def __getitem__(self, index: int) -> dict:
+        """`dict(inputs=dict(content=(3, H, W) uint8 BGR, style=...), data_samples=StyleSample)`
+
+        Raises:
+            ValueError: A broken picture; with 'skip', where ten draws in a row were broken.
+        """
+        content, style, rng = self._drawn(index)
+        for _ in range(10):
+            paths = self.contents[content], self.styles[style]
+            pair = [self.picture(path, rng) for path in paths]
+            if all(picture is not None for picture in pair):
+                sample = StyleSample(metainfo=dict(zip(_NAMES, paths, strict=True)))
+                return dict(inputs=dict(content=pair[0], style=pair[1]), data_samples=sample)
+            content, style = (rng.integers(len(place)) for place in (self.contents, self.styles))
+        raise ValueError(f"ten pictures in a row are broken, the last of {paths}: look at the data")
+
+    def picture(self, path: str, rng: np.random.Generator | None = None) -> torch.Tensor | None:
+        """(3, H, W) of uint8, blue first; None where it is broken and skipped."""
+        loaded = self.load(dict(img_path=path))
+        if loaded is None:
+            return None
+        image = loaded["img"]
+        if self.size is not None:
+            height, width = image.shape[:2]
+            scale = self.size / min(height, width)
+            sides = (max(round(width * scale), self.size), max(round(height * scale), self.size))
+            image = mmcv.imresize(image, sides, interpolation="area" if scale < 1 else "bicubic")
+        if self.crop is not None:
+            room = [side - self.crop for side in image.shape[:2]]
+            top, left = [n // 2 for n in room] if rng is None else rng.integers(np.add(room, 1))
+            image = image[top : top + self.crop, left : left + self.crop]
+        return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
+_NAMES = ("content_path", "style_path")

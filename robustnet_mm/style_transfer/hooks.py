@@ -1,0 +1,110 @@
+"""A fixed grid of pictures, painted again and again during the training."""
+
+from collections.abc import Sequence
+
+import mmcv
+import numpy as np
+import torch
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+
+from robustnet_mm.arguments import check_whole
+from robustnet_mm.registry import HOOKS
+
+from .datasets import ContentStyleDataset, pictures_of
+
+
+def tile(rows: Sequence[Sequence[np.ndarray]], gap: int = 4) -> np.ndarray:
+    """Pictures (H, W, 3) of one size, row by row, on white: one picture, uint8."""
+    height, width = rows[0][0].shape[:2]
+    sheet = np.full(
+        (len(rows) * (height + gap) - gap, len(rows[0]) * (width + gap) - gap, 3), 255, np.uint8
+    )
+    for r, row in enumerate(rows):
+        for c, picture in enumerate(row):
+            top, left = r * (height + gap), c * (width + gap)
+            sheet[top : top + height, left : left + width] = picture
+    return sheet
+
+
+@HOOKS.register_module()
+class StyleSnapshotHook(Hook):
+    """Paints the first contents in the first styles, and gives the sheet to the visualizer.
+
+    The first row shows the styles, the first column the contents. The local backend writes
+    `<work_dir>/.../vis_image/snapshot_<iteration>.png`; TensorBoard shows it where the config says
+    so.
+
+    Args:
+        content: A folder or a list of files, as `ContentStyleDataset` takes it.
+        style: The same.
+        contents: Number of rows.
+        styles: Number of columns.
+        size: Side of each picture in pixels.
+        interval: Iterations between two sheets; the last iteration has one, too.
+
+    Raises:
+        ValueError: Fewer pictures than are asked for.
+    """
+
+    priority = "LOW"
+
+    def __init__(
+        self,
+        content: str | Sequence[str],
+        style: str | Sequence[str],
+        contents: int = 4,
+        styles: int = 4,
+        size: int = 256,
+        interval: int = 1000,
+    ):
+        asked = dict(contents=(content, contents), styles=(style, styles))
+        self.paths = {}
+        for name, (place, number) in asked.items():
+            check_whole(name, number, 1)
+            found = pictures_of(name, place)
+            if len(found) < number:
+                raise ValueError(f"{name} must be at most {len(found)}, those of {place}")
+            self.paths[name] = found[:number]
+        check_whole("size", size, 16)
+        check_whole("interval", interval, 1)
+        self.size, self.interval = size, interval
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        """Paint, where it is time; the random state of the training is left alone."""
+        if self.every_n_train_iters(runner, self.interval) or self.is_last_train_iter(runner):
+            model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+            was = model.training
+            model.eval()
+            sheet = self.sheet(model)
+            model.train(was)
+            runner.visualizer.add_image("snapshot", sheet, step=runner.iter + 1)
+
+    @torch.no_grad()
+    def sheet(self, model) -> np.ndarray:
+        """(H, W, 3) uint8, RGB."""
+        device = next(model.parameters()).device
+        kept = {name: [self._square(path) for path in paths] for name, paths in self.paths.items()}
+        blank = np.full((self.size, self.size, 3), 255, np.uint8)
+        rows = [[blank, *kept["styles"]]]
+        as_input = {
+            name: [_tensor(p).to(device) for p in pictures] for name, pictures in kept.items()
+        }
+        styles = [model.read_style(style) for style in as_input["styles"]]
+        for picture, content in zip(kept["contents"], as_input["contents"], strict=True):
+            rows.append([picture, *(_picture(model.paint(content, [style])) for style in styles)])
+        return tile(rows)
+
+    def _square(self, path: str) -> np.ndarray:
+        """The middle of a picture, (size, size, 3), RGB."""
+        loader = ContentStyleDataset([path], [path], "aligned", size=self.size, crop=self.size)
+        return mmcv.bgr2rgb(loader.picture(path).numpy().transpose(1, 2, 0))
+
+
+def _tensor(picture: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(picture.transpose(2, 0, 1).copy())[None].float() / 255
+
+
+def _picture(tensor: torch.Tensor) -> np.ndarray:
+    """(1, 3, H, W) around 0..1 -> (H, W, 3) uint8"""
+    return (tensor[0].clamp(0, 1) * 255).round().byte().cpu().numpy().transpose(1, 2, 0)

@@ -1,0 +1,308 @@
+"""Arbitrary style transfer on a woven network: the paper's third task.
+
+A content and a style are read from the towers of one `RobustNet`, a transfer joins them, and a
+decoder paints the result (paper, section 5.3 names the task; the parts are those of AdaIN and
+StyTr2).
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.logging import print_log
+from mmengine.model import BaseModel
+from mmengine.optim import OptimWrapperDict
+from torch import Tensor
+
+from robustnet_mm.arguments import (
+    check_choice,
+    check_dict,
+    check_number,
+    check_whole,
+    is_number,
+    nearest,
+)
+from robustnet_mm.models import RobustNet
+from robustnet_mm.registry import MODELS, build_part
+
+from .decoder import MirroredDecoder
+from .losses import PerceptualLoss, total_variation
+from .networks import PICTURES
+from .preprocessor import StyleSample
+from .readers import SOURCES, TowerReader
+from .transfer import TRANSFERS
+
+STRIDES = (4, 8)
+# StyTr2's; a term of weight zero is not computed
+WEIGHTS = dict(
+    content=7.0,
+    style=10.0,
+    identity_pixel=70.0,
+    identity_feature=1.0,
+    total_variation=0.0,
+    adversarial=1.0,
+    gradient_penalty=10.0,
+)
+_BACKBONE = "dict(type='robustnet_mm.RobustNet', cnn=dict(...), vit=dict(...))"
+
+
+@MODELS.register_module()
+class RobustStyleTransfer(BaseModel):
+    """Paints a content in a style, both of any size.
+
+    Args:
+        backbone: Config of a `RobustNet`, woven in any direction, frozen or trained
+            (`frozen_stages` of its towers). Its `data_norm` is set here: pictures come in 0..1.
+        loss: Config of a `PerceptualLoss`; None for a model that is only used.
+        content_from: 'cnn', 'vit' or 'both': the towers that the content is read from.
+        style_from: The same for the style.
+        transfer: 'attention' (three layers of cross-attention) or 'adain'.
+        width: Channels of the map that is stylised.
+        stride: Its stride in pixels, 4 or 8.
+        loss_weights: What differs from `WEIGHTS`.
+        discriminator: Config of a discriminator, for the adversarial branch; then `optim_wrapper`
+            has one for 'generator' and one for 'discriminator' (OptimWrapperDict).
+        data_preprocessor: Config of a `StylePreprocessor`.
+        init_cfg: As in mmengine.
+
+    Raises:
+        ValueError: An unknown name, or settings that do not fit each other.
+    """
+
+    def __init__(
+        self,
+        backbone: Mapping,
+        loss: Mapping | None = None,
+        content_from: str = "both",
+        style_from: str = "both",
+        transfer: str = "attention",
+        width: int = 256,
+        stride: int = 8,
+        loss_weights: Mapping | None = None,
+        discriminator: Mapping | None = None,
+        data_preprocessor: Mapping | None = None,
+        init_cfg=None,
+    ):
+        super().__init__(data_preprocessor, init_cfg)
+        check_dict("backbone", backbone, _BACKBONE)
+        check_choice("content_from", content_from, SOURCES)
+        check_choice("style_from", style_from, SOURCES)
+        check_choice("transfer", transfer, TRANSFERS)
+        if stride not in STRIDES:
+            raise ValueError(f"stride must be 4 or 8, got {stride!r}")
+        check_whole("width", width, 16)
+        if width % 16:
+            raise ValueError(f"width must be a multiple of 16 (heads, halvings), got {width}")
+        self.weights = WEIGHTS | _checked(loss_weights or {})
+        self.backbone = build_part("backbone", dict(backbone, data_norm=PICTURES), _BACKBONE)
+        if not isinstance(self.backbone, RobustNet) or self.backbone.out_type != "towers":
+            raise ValueError(
+                f"backbone must be a RobustNet with out_type='towers', got {dict(backbone)}"
+            )
+        self.content_from, self.style_from = content_from, style_from
+        towers = {*SOURCES[content_from], *SOURCES[style_from]}
+        self.reader = TowerReader(self.backbone, width, stride, towers)
+        self.transfer = TRANSFERS[transfer](width)
+        self.decoder = MirroredDecoder(width, stride)
+        self.stride = stride
+        self._freeze_what_nothing_reads()
+        self.perceptual: PerceptualLoss | None = None if loss is None else MODELS.build(loss)
+        self.discriminator = None if discriminator is None else MODELS.build(discriminator)
+
+    def _freeze_what_nothing_reads(self):
+        """Parameters on which no result depends have no gradient, and DDP would wait for one."""
+        trained = {name: p for name, p in self.named_parameters() if p.requires_grad}
+        was, side = self.training, 2 * self.least_side
+        self.eval()
+        with torch.random.fork_rng(devices=[]), torch.enable_grad():
+            pictures = torch.rand(1, 3, side, side)
+            result = self.stylize(pictures, [pictures]).sum()
+            found = torch.autograd.grad(result, list(trained.values()), allow_unused=True)
+        self.train(was)
+        unread = [name for name, grad in zip(trained, found, strict=True) if grad is None]
+        for name in unread:
+            trained[name].requires_grad_(False)
+        if unread:
+            print_log(
+                f"{len(unread)} tensors that content_from={self.content_from!r}, style_from="
+                f"{self.style_from!r} and the weave do not read are not trained: {unread[0]}, ...",
+                "current",
+                logging.WARNING,
+            )
+
+    @property
+    def least_side(self) -> int:
+        """Pixels that a picture has at least on each side: a patch of the ViT."""
+        return max(*self.backbone.vit.patch_size, 2 * self.stride)
+
+    def _read(self, pictures: Tensor, source: str, name: str) -> Tensor:
+        """(N, 3, H, W) in 0..1 -> (N, C, h, w), h and w the sides over `stride`, rounded up."""
+        height, width = pictures.shape[-2:]
+        if min(height, width) < self.least_side:
+            raise ValueError(
+                f"a {name} must have {self.least_side} pixels on each side at least (a patch of "
+                f"the ViT), got {height} x {width}: enlarge it"
+            )
+        rest = (-width % self.stride, -height % self.stride)
+        pictures = F.pad(pictures, (0, rest[0], 0, rest[1]), mode="reflect")
+        size = tuple(side // self.stride for side in pictures.shape[-2:])
+        return self.reader(self.backbone(pictures), source, size)
+
+    def read_style(self, pictures: Tensor) -> Tensor:
+        """What `paint` takes of a style, for many contents: (N, 3, H, W) in 0..1 -> (N, C, h, w).
+
+        Raises:
+            ValueError: A picture smaller than a patch.
+        """
+        return self._read(pictures, self.style_from, "style")
+
+    def paint(
+        self,
+        contents: Tensor,
+        styles: Sequence[Tensor],
+        shares: Sequence[float] | None = None,
+        alpha: float = 1.0,
+    ) -> Tensor:
+        """The contents in the styles: (N, 3, H, W) -> (N, 3, H, W), RGB around 0..1.
+
+        Args:
+            contents: Pictures in 0..1.
+            styles: Of `read_style`, each (N, C, h, w) or (1, C, h, w).
+            shares: How much of each style; they are divided by their sum. Equal by default.
+            alpha: 0 is the content as the decoder paints it, 1 is the style in full.
+
+        Raises:
+            ValueError: A picture smaller than a patch, alpha out of [0, 1], or shares that are
+                negative, all zero, or not as many as the styles.
+        """
+        if not is_number(alpha) or not 0 <= alpha <= 1:
+            raise ValueError(f"alpha must be in 0..1, got {alpha!r}")
+        content = self._read(contents, self.content_from, "content")
+        if alpha > 0:
+            styles = [style.expand(content.size(0), -1, -1, -1) for style in styles]
+            parts = zip(_shares(shares, len(styles)), styles, strict=True)
+            styled = sum(share * self.transfer(content, style) for share, style in parts if share)
+            content = styled if alpha == 1 else content.lerp(styled, alpha)
+        return self.decoder(content)[..., : contents.size(-2), : contents.size(-1)]
+
+    def stylize(self, contents: Tensor, styles: Sequence[Tensor], shares=None, alpha=1.0) -> Tensor:
+        """`paint` of pictures: `styles` are (N, 3, H, W) in 0..1, each of its own size."""
+        return self.paint(contents, [self.read_style(style) for style in styles], shares, alpha)
+
+    def forward(self, inputs: Mapping, data_samples=None, mode: str = "tensor"):
+        """As in mmengine.
+
+        Args:
+            inputs: `content` and `style`, lists of (3, H, W) in 0..1.
+            data_samples: A `StyleSample` for each pair.
+            mode: 'tensor' gives the pictures as a list, 'predict' the samples with `picture`,
+                'loss' the terms of the loss by name.
+
+        Raises:
+            ValueError: Another mode, or a training with pictures of different sizes.
+        """
+        contents, styles = inputs["content"], inputs["style"]
+        if mode == "loss":
+            return self._losses(_batch(contents, "content"), _batch(styles, "style"))
+        if mode not in ("tensor", "predict"):
+            raise ValueError(f"mode must be one of tensor, predict, loss, got {mode!r}")
+        pairs = zip(contents, styles, strict=True)
+        pictures = [self.stylize(content[None], [style[None]])[0] for content, style in pairs]
+        if mode == "tensor":
+            return pictures
+        samples = data_samples or [StyleSample() for _ in pictures]
+        for sample, picture in zip(samples, pictures, strict=True):
+            sample.picture = (picture.clamp(0, 1) * 255).round().byte()
+        return samples
+
+    def _losses(self, contents: Tensor, styles: Tensor) -> dict[str, Tensor]:
+        """The terms of the loss, weighed; those of weight zero are left out."""
+        if self.perceptual is None:
+            raise ValueError("the model has no loss: give loss=dict(type='...PerceptualLoss')")
+        judge, weights = self.perceptual, self.weights
+        result = self.stylize(contents, [styles])
+        of_content, of_style, of_result = map(judge.features, (contents, styles, result))
+        losses = dict(
+            content=judge.content(of_result, of_content, of_style),
+            style=judge.style(of_result, of_style),
+        )
+        if weights["identity_pixel"] or weights["identity_feature"]:
+            same = [self.stylize(pictures, [pictures]) for pictures in (contents, styles)]
+            pairs = list(zip(same, (contents, styles), strict=True))
+            losses["identity_pixel"] = sum(F.mse_loss(*pair) for pair in pairs)
+            features = zip(same, (of_content, of_style), strict=True)
+            losses["identity_feature"] = sum(
+                judge.identity(judge.features(picture), target) for picture, target in features
+            )
+        if weights["total_variation"]:
+            losses["total_variation"] = total_variation(result)
+        if self.discriminator is not None:
+            losses["adversarial"] = -self.discriminator(result).mean()
+        return {
+            f"loss_{name}": weights[name] * loss for name, loss in losses.items() if weights[name]
+        }
+
+    def train_step(self, data, optim_wrapper):
+        """As in mmengine; with a discriminator, a step of each (hinge loss, R1 on paintings).
+
+        Raises:
+            ValueError: A discriminator, and no OptimWrapperDict.
+        """
+        if self.discriminator is None:
+            return super().train_step(data, optim_wrapper)
+        if not isinstance(optim_wrapper, OptimWrapperDict):
+            raise ValueError(
+                "a discriminator has its own optimiser: set optim_wrapper=dict(constructor="
+                "'robustnet_mm.AdversarialConstructor', generator=..., discriminator=...)"
+            )
+        inputs = self.data_preprocessor(data, True)["inputs"]
+        contents, styles = (_batch(inputs[name], name) for name in ("content", "style"))
+        self.discriminator.requires_grad_(False)
+        total, logged = self.parse_losses(self._losses(contents, styles))
+        optim_wrapper["generator"].update_params(total)
+        self.discriminator.requires_grad_(True)
+        with torch.no_grad():
+            painted = self.stylize(contents, [styles])
+        total, others = self.parse_losses(self._discriminator_losses(styles, painted))
+        optim_wrapper["discriminator"].update_params(total)
+        return logged | {f"discriminator_{name}": value for name, value in others.items()}
+
+    def _discriminator_losses(self, paintings: Tensor, painted: Tensor) -> dict[str, Tensor]:
+        paintings = paintings.detach().requires_grad_()
+        real, fake = self.discriminator(paintings), self.discriminator(painted)
+        (slope,) = torch.autograd.grad(real.sum(), paintings, create_graph=True)
+        return dict(
+            loss_hinge=F.relu(1 - real).mean() + F.relu(1 + fake).mean(),
+            loss_gradient_penalty=self.weights["gradient_penalty"]
+            / 2
+            * slope.square().sum((1, 2, 3)).mean(),
+        )
+
+
+def _checked(weights: Mapping) -> dict[str, float]:
+    for name, value in weights.items():
+        if name not in WEIGHTS:
+            hint = nearest(name, WEIGHTS)
+            raise ValueError(f"loss_weights takes {', '.join(WEIGHTS)}, got {name!r}{hint}")
+        check_number(f"loss_weights.{name}", value)
+    return dict(weights)
+
+
+def _shares(shares: Sequence[float] | None, number: int) -> list[float]:
+    shares = [1.0] * number if shares is None else list(shares)
+    if len(shares) != number or not number or min(shares) < 0 or not sum(shares) > 0:
+        raise ValueError(
+            f"shares must be {number} numbers from 0 on, one for each style and one above 0, got "
+            f"{shares}"
+        )
+    return [share / sum(shares) for share in shares]
+
+
+def _batch(pictures: Sequence[Tensor], name: str) -> Tensor:
+    if len({picture.shape for picture in pictures}) > 1:
+        sizes = sorted({tuple(picture.shape[-2:]) for picture in pictures})
+        raise ValueError(
+            f"{name}s of one batch must have one size, got {sizes}: set crop of ContentStyleDataset"
+        )
+    return torch.stack(list(pictures))
