@@ -160,8 +160,8 @@ def how_to_resume(work_dir: str) -> str:
     return f"the same command with --resume goes on from {newest}"
 
 
-def make_work_dir(work_dir: str) -> None:
-    """Make the folder, and see that it can be written.
+def make_work_dir(work_dir: str, option: str = "--work-dir") -> None:
+    """Make the folder that `option` names, and see that it can be written.
 
     Raises:
         ValueError: It cannot.
@@ -172,7 +172,7 @@ def make_work_dir(work_dir: str) -> None:
             pass
     except OSError as error:
         raise ValueError(
-            f"work_dir {work_dir} cannot be written ({error}): name another by --work-dir"
+            f"work_dir {work_dir} cannot be written ({error}): name another by {option}"
         ) from error
 
 

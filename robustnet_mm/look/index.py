@@ -71,17 +71,12 @@ class Album:
 
         A name that came before in this run gets a number.
         """
-        import cv2
-
         name = self._own_name(name)
         self._visualizer.add_image(name, pixels)
         path = self.out_dir / self.kind / f"{name}_0.png"
         if not path.is_file():
             raise ValueError(f"{path} could not be written: is the disk full?")
-        scale = THUMBNAIL / max(pixels.shape[:2])
-        size = [max(1, round(side * scale)) for side in pixels.shape[1::-1]]
-        small = cv2.resize(pixels[..., ::-1], size, interpolation=cv2.INTER_AREA)
-        cv2.imwrite(str(self.out_dir / "thumbnails" / self.kind / path.name), small)
+        write_thumbnail(self.out_dir / "thumbnails" / self.kind / path.name, pixels)
         if arrays is not None:
             np.savez_compressed(self.out_dir / self.kind / f"{name}.npz", **arrays)
 
@@ -98,6 +93,17 @@ class Album:
         """Write the index, and end the events file."""
         write_index(self.out_dir)
         self._visualizer.close()
+
+
+def write_thumbnail(path: Path, pixels: np.ndarray):
+    """A small copy of (H, W, 3) uint8 RGB."""
+    import cv2
+
+    scale = THUMBNAIL / max(pixels.shape[:2])
+    size = [max(1, round(side * scale)) for side in pixels.shape[1::-1]]
+    small = cv2.resize(pixels[..., ::-1], size, interpolation=cv2.INTER_AREA)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), small)
 
 
 def write_index(out_dir: Path) -> Path:

@@ -9,6 +9,7 @@ from .model import RobustStyleTransfer
 from .networks import TowerFeatures, VGGFeatures
 from .optim import AdversarialConstructor
 from .preprocessor import StylePreprocessor, StyleSample
+from .stylizer import Stylizer
 from .transfer import adain
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "StylePreprocessor",
     "StyleSample",
     "StyleSnapshotHook",
+    "Stylizer",
     "TowerFeatures",
     "VGGFeatures",
     "adain",

@@ -1,0 +1,196 @@
+"""From a config and a checkpoint to a function on pictures."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from mmengine.device import get_device
+from mmengine.registry import MODELS
+from torch import Tensor
+
+from robustnet_mm.arguments import check_choice, check_whole
+from robustnet_mm.engine.launch import read_config
+from robustnet_mm.weights import find_state_dict, load_into, read_checkpoint
+
+from .colors import match_colors, with_luminance_of
+from .model import RobustStyleTransfer
+
+PRESERVE = ("luminance", "match")
+
+
+class Stylizer:
+    """Paints pictures, (H, W, 3) uint8 RGB.
+
+        stylize = Stylizer("config.py", "iter_4000.pth")
+        painted = stylize(content, [style], alpha=0.8)
+
+    Args:
+        config: Config of a `RobustStyleTransfer`.
+        checkpoint: Its weights.
+        cfg_options: What differs from the config.
+
+    Raises:
+        ValueError: The checkpoint does not fit, or the config is of another model.
+        FileNotFoundError: No such file.
+    """
+
+    def __init__(self, config: str | Path, checkpoint: str | Path, cfg_options: dict | None = None):
+        cfg = read_config(config, cfg_options)
+        if not str(cfg.model.type).endswith("RobustStyleTransfer"):
+            raise ValueError(f"config must be of a RobustStyleTransfer, got {cfg.model.type}")
+        weights = find_state_dict(read_checkpoint(checkpoint))
+        self.model: RobustStyleTransfer = MODELS.build(dict(cfg.model, loss=None))
+        load_into(self.model, weights, str(checkpoint))
+        self.device = get_device()
+        self.model.to(self.device).eval()
+
+    def _tensor(self, picture: np.ndarray) -> Tensor:
+        """(H, W, 3) uint8 -> (1, 3, H, W) in 0..1"""
+        if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
+            raise ValueError(
+                f"a picture must be (H, W, 3) uint8, RGB, got {picture.shape} {picture.dtype}"
+            )
+        tensor = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
+        return tensor[None].to(self.device).float() / 255
+
+    @torch.no_grad()
+    def read_style(self, style: np.ndarray, size: int | None = None) -> Tensor:
+        """What `paint` takes of a style, for many contents; `size` is its longer side in pixels."""
+        return self.model.read_style(self._tensor(shrink(style, size)))
+
+    @torch.no_grad()
+    def paint(
+        self,
+        content: np.ndarray,
+        styles: Sequence[Tensor],
+        *,
+        shares: Sequence[float] | None = None,
+        alpha: float = 1.0,
+        tile: int | None = None,
+        overlap: int = 64,
+    ) -> np.ndarray:
+        """The content in styles that were read.
+
+        Args:
+            content: (H, W, 3) uint8, RGB.
+            styles: Of `read_style`.
+            shares: How much of each.
+            alpha: 0 is the content as the decoder paints it, 1 the style in full.
+            tile: Side in pixels of the pieces that are painted one by one, for pictures that do not
+                fit into memory; None paints the whole.
+            overlap: Pixels that neighbours share; they fade into each other there.
+
+        Raises:
+            ValueError: As `RobustStyleTransfer.paint`; or tiles that are not larger than twice the
+                overlap.
+            MemoryError: The picture did not fit.
+        """
+        if tile is not None:
+            check_whole("overlap", overlap, 0)
+            check_whole("tile", tile, max(2 * overlap, self.model.least_side) + 1)
+        height, width = content.shape[:2]
+        total, weight = np.zeros((height, width, 3), np.float32), np.zeros((height, width, 1))
+        for rows, columns in tiles(height, width, tile, overlap):
+            piece = self._tensor(content[rows, columns])
+            painted = self._painted(piece, styles, shares, alpha)
+            fade = _fade(rows, height, overlap)[:, None] * _fade(columns, width, overlap)
+            total[rows, columns] += painted * fade[..., None]
+            weight[rows, columns] += fade[..., None]
+        return (total / weight).clip(0, 255).round().astype(np.uint8)
+
+    def _painted(self, piece: Tensor, styles, shares, alpha) -> np.ndarray:
+        try:
+            painted = self.model.paint(piece, styles, shares, alpha)
+        except (RuntimeError, MemoryError) as error:
+            text = str(error)
+            if not isinstance(error, torch.OutOfMemoryError) and "allocate" not in text:
+                raise
+            size = f"{piece.size(-1)} x {piece.size(-2)}"
+            raise MemoryError(
+                f"a picture of {size} pixels does not fit into memory: give tile=512, or max_size"
+            ) from error
+        return 255 * painted[0].clamp(0, 1).cpu().numpy().transpose(1, 2, 0)
+
+    def __call__(
+        self,
+        content: np.ndarray,
+        styles: Sequence[np.ndarray],
+        *,
+        mask: np.ndarray | None = None,
+        preserve_color: str | None = None,
+        max_size: int | None = None,
+        style_size: int | None = None,
+        **kwargs,
+    ) -> np.ndarray:
+        """The content in the styles, all pictures.
+
+        Args:
+            content: (H, W, 3) uint8, RGB.
+            styles: Likewise, each of its own size.
+            mask: (H, W) uint8 of the content's size: 255 where the style is to be, 0 where the
+                content stays as it is, greys between.
+            preserve_color: 'luminance' takes the content's colours, 'match' gives the styles the
+                content's colours first; None takes the styles' colours.
+            max_size: Longer side in pixels to which a larger content is scaled down.
+            style_size: The same for the styles: smaller ones give coarser strokes.
+            kwargs: Of `paint`.
+
+        Raises:
+            ValueError: As `paint`; or a mask of another size, or an unknown way to keep colours.
+        """
+        if preserve_color is not None:
+            check_choice("preserve_color", preserve_color, PRESERVE)
+        if mask is not None and mask.shape != content.shape[:2]:
+            raise ValueError(
+                f"mask must have the size of the content, {content.shape[:2]}, got {mask.shape}"
+            )
+        content = shrink(content, max_size)
+        if preserve_color == "match":
+            styles = [match_colors(style, content) for style in styles]
+        read = [self.read_style(style, style_size) for style in styles]
+        painted = self.paint(content, read, **kwargs)
+        if preserve_color == "luminance":
+            painted = with_luminance_of(painted, content)
+        return painted if mask is None else blend(content, painted, shrink(mask, max_size))
+
+
+def blend(content: np.ndarray, painted: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The painted picture where the mask is 255, the content itself where it is 0."""
+    share = mask[..., None] / 255
+    return (share * painted + (1 - share) * content).round().astype(np.uint8)
+
+
+def shrink(picture: np.ndarray, size: int | None) -> np.ndarray:
+    """Scaled down so that the longer side has at most `size` pixels."""
+    if size is None or max(picture.shape[:2]) <= size:
+        return picture
+    check_whole("size", size, 16)
+    scale = size / max(picture.shape[:2])
+    sides = [max(1, round(side * scale)) for side in picture.shape[1::-1]]
+    return cv2.resize(picture, sides, interpolation=cv2.INTER_AREA)
+
+
+def tiles(height: int, width: int, tile: int | None, overlap: int) -> Iterator[tuple[slice, slice]]:
+    """Rows and columns of each piece; neighbours share `overlap` pixels at least."""
+    for rows in _spans(height, tile, overlap):
+        for columns in _spans(width, tile, overlap):
+            yield rows, columns
+
+
+def _spans(length: int, tile: int | None, overlap: int) -> list[slice]:
+    if tile is None or length <= tile:
+        return [slice(0, length)]
+    number = -(-(length - overlap) // (tile - overlap))
+    starts = np.linspace(0, length - tile, number).round().astype(int)
+    return [slice(start, start + tile) for start in starts.tolist()]
+
+
+def _fade(span: slice, length: int, overlap: int) -> np.ndarray:
+    """Weights of a piece along one side: rising from its inner borders, 1 in the middle."""
+    size = span.stop - span.start
+    places = np.arange(size) + 0.5
+    left = np.ones(size) if span.start == 0 else (places / max(overlap, 1)).clip(0, 1)
+    right = np.ones(size) if span.stop == length else (places[::-1] / max(overlap, 1)).clip(0, 1)
+    return left * right

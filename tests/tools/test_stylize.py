@@ -1,0 +1,77 @@
+"""tools/stylize.py as it is called, on a small model with random weights."""
+
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from helpers import ROOT
+from mmengine.registry import MODELS
+
+MODEL = dict(
+    type="robustnet_mm.RobustStyleTransfer",
+    backbone=dict(type="robustnet_mm.RobustNet", arch="nano"),
+    width=16,
+)
+
+
+def picture(seed, height=48, width=64):
+    noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    return cv2.GaussianBlur(noise, (9, 9), 0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stylize")
+    (folder / "config.py").write_text(f"default_scope = 'mmengine'\nmodel = {MODEL!r}\n")
+    torch.save(dict(state_dict=MODELS.build(MODEL).state_dict()), folder / "model.pth")
+    for name in ("photos", "styles"):
+        (folder / name).mkdir()
+        for k in range(2):
+            cv2.imwrite(str(folder / name / f"{name[0]}{k}.png"), picture(k))
+    writer = cv2.VideoWriter(str(folder / "film.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), 5, (64, 48))
+    for k in range(3):
+        writer.write(picture(k))
+    writer.release()
+    return folder
+
+
+def run(folder, *args):
+    command = [sys.executable, str(ROOT / "tools/stylize.py"), "config.py", "model.pth", *args]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
+def test_every_photo_in_every_style_with_index_and_sheet_and_the_broken_one_counted(folder):
+    (folder / "photos" / "cut.png").write_bytes(b"no picture")
+    done = run(
+        folder, "--content", "photos", "film.mp4", "--style", "styles/*.png", "--out-dir", "o"
+    )
+    (folder / "photos" / "cut.png").unlink()
+    assert done.returncode == 1 and "skipped 1 file(s)" in done.stderr, done.stderr[-800:]
+    painted = {f"{c}_stylized_{s}.png" for c in ("p0", "p1") for s in ("s0", "s1")}
+    films = {f"film_stylized_{s}.mp4" for s in ("s0", "s1")}
+    assert {path.name for path in (folder / "o/painted").iterdir()} == painted | films
+    page = (folder / "o/index.html").read_text()
+    assert all(f"painted/{name}" in page for name in painted)
+    assert cv2.imread(str(folder / "o/painted/p0_stylized_s1.png")).shape == (48, 64, 3)
+    assert cv2.imread(str(folder / "o/sheet.png")).shape == (3 * 164 - 4, 3 * 164 - 4, 3)
+    film = cv2.VideoCapture(str(folder / "o/painted/film_stylized_s0.mp4"))
+    assert film.get(cv2.CAP_PROP_FRAME_COUNT) == 3
+
+
+@pytest.mark.parametrize(
+    "args, said",
+    [
+        (("--content", "nowhere", "--style", "styles"), "--content nowhere names no file"),
+        (("--content", "photos/p0.png", "--style", "styles", "--one-to-one"), "1 contents and 2"),
+        (("--content", "photos", "--style", "styles", "--mix", "1"), "a share for each of 2"),
+        (("--content", "photos", "--style", "styles", "--alpha", "2"), "alpha must be in 0..1"),
+        (("--content", "config.mp4", "--style", "styles"), "is no video that can be read"),
+    ],
+)
+def test_what_is_wrong_is_named_in_the_last_line(folder, args, said):
+    (folder / "config.mp4").write_text("no video")
+    done = run(folder, *args, "--out-dir", "wrong")
+    assert done.returncode == 1 and said in done.stderr.splitlines()[-1], done.stderr[-800:]
