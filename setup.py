@@ -80,6 +80,7 @@ setup(
             "scipy>=1.11",
             "pycocotools>=2.0.8",
         ],
+        "style": ["torchmetrics>=1.6"],
         "dev": ["pytest>=8", "pytest-xdist>=3.6", "ruff"],
     },
     classifiers=[

@@ -2,6 +2,7 @@
 
 from .datasets import ContentStyleDataset, DrawSampler
 from .discriminator import PatchDiscriminator
+from .distributions import LikenessMetric
 from .hooks import StyleSnapshotHook
 from .losses import PerceptualLoss
 from .metrics import StyleMetric
@@ -16,6 +17,7 @@ __all__ = [
     "AdversarialConstructor",
     "ContentStyleDataset",
     "DrawSampler",
+    "LikenessMetric",
     "PatchDiscriminator",
     "PerceptualLoss",
     "RobustStyleTransfer",
