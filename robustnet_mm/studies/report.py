@@ -3,6 +3,7 @@
 `runs` is what `run.collect` gives, and differences are those of `compare`.
 """
 
+import os
 import platform
 import statistics
 from pathlib import Path
@@ -141,8 +142,10 @@ def write(runs: dict, study: Config, out: Path) -> str:
         name: (values, compare(values, study.controls))
         for name, values in other_metrics(runs, study).items()
     }
-    versions = dict(python=platform.python_version(), torch=torch.__version__)
-    record = dict(study=study.to_dict(), versions=versions, runs=runs, differences=differences)
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    versions = dict(python=platform.python_version(), torch=torch.__version__, gpu=gpu)
+    asked = study.to_dict() | dict(base=os.path.relpath(study.base))  # no path of this machine
+    record = dict(study=asked, versions=versions, runs=runs, differences=differences)
     record["others"] = {name: found for name, (_, found) in others.items()}
     dump(record, out / "results.json", backend_args=dict(backend="whole"), indent=1)
     tables = [markdown(runs, differences, study.metric), heads_markdown(runs)]

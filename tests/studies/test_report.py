@@ -23,7 +23,13 @@ def test_every_metric_that_all_trainings_have_is_compared(tmp_path):
     runs = dict(a={0: run(0.5, 0.25), 1: run(0.5, 0.35)}, b={0: run(0.5, 0.2, x=1)})
     runs["b"][1] = run(0.5, 0.3)
     runs["joined"] = {0: dict(value=0.6, epochs=[])}
-    study = dict(metric="coco/bbox_mAP", controls=["b"], reads={}, ensembles=dict(joined="ab"))
+    study = dict(
+        base=str(tmp_path / "base.py"),
+        metric="coco/bbox_mAP",
+        controls=["b"],
+        reads={},
+        ensembles=dict(joined="ab"),
+    )
     write(runs, Config(study), tmp_path)
     record = json.loads((tmp_path / "results.json").read_text())
     assert list(record["others"]) == ["coco/segm_mAP"]
