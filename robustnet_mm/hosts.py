@@ -67,16 +67,26 @@ HOSTS = {
 }
 
 
-def host_of(cfg: Mapping) -> Host:
+def host_of(cfg: Mapping, of_images: bool = False) -> Host:
     """The host of a config.
 
+    Args:
+        cfg: The config.
+        of_images: Ask for one whose models take an image and say what is in it.
+
     Raises:
-        ValueError: A `default_scope` without a row.
+        ValueError: A `default_scope` without a row, or of models that do something else.
     """
     scope = cfg.get("default_scope")
     if scope not in HOSTS:
         raise ValueError(
             f"default_scope must be one of {', '.join(HOSTS)}, got {scope!r}: the tools know no "
             "other host (robustnet_mm/hosts.py has a row for each)"
+        )
+    if of_images and HOSTS[scope].draw is None:
+        known = ", ".join(name for name, host in HOSTS.items() if host.draw is not None)
+        raise ValueError(
+            f"default_scope must be one of {known} here, got {scope!r}, whose models see nothing "
+            "in an image (style transfer: tools/stylize.py)"
         )
     return HOSTS[scope]

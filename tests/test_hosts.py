@@ -28,6 +28,11 @@ def test_an_unknown_scope_is_named_with_those_that_are_known():
             host_of(dict(default_scope=scope))
 
 
+def test_tools_that_look_at_images_refuse_what_paints_them():
+    with pytest.raises(ValueError, match="one of mmdet, mmpretrain here, got 'mmengine'"):
+        host_of(dict(default_scope="mmengine"), of_images=True)
+
+
 def test_retinanet_takes_the_neck_from_the_level_where_its_own_starts():
     from mmdet.testing import demo_mm_inputs
 

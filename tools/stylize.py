@@ -3,31 +3,34 @@
     python tools/stylize.py CONFIG CHECKPOINT --content PHOTOS... --style PAINTINGS... --out-dir DIR
 
 PHOTOS and PAINTINGS are files, folders and patterns such as 'photos/*.jpg'. Every photo is painted
-in every style, as DIR/painted/CONTENT_stylized_STYLE.png; DIR/index.html shows them all, and
-DIR/sheet.png beside their originals. A video is painted frame by frame, into an .mp4 of that name.
-Files that cannot be read are skipped and counted, and the exit code is then 1.
+in every style, as DIR/painted/CONTENT_stylized_STYLE.png; DIR/index.html shows the pictures, and
+DIR/sheet.png shows them beside their originals. A video is painted frame by frame, without sound,
+into an .mp4 of that name. What cannot be read or painted is skipped and told, and the exit code is
+then 1.
 """
 
 import argparse
 import sys
-from collections.abc import Iterator
-from functools import lru_cache
+from collections import Counter
 from glob import glob
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import mmcv
 import numpy as np
 from mmengine.config import DictAction
 from mmengine.utils import track_iter_progress
+from torch import Tensor
 
 from robustnet_mm.datasets import LoadImage
 from robustnet_mm.engine.launch import make_work_dir
 from robustnet_mm.files import WholeFileBackend
 from robustnet_mm.look.index import write_index, write_thumbnail
-from robustnet_mm.style_transfer.datasets import pictures_of
+from robustnet_mm.style_transfer.colors import match_colors
+from robustnet_mm.style_transfer.datasets import SUFFIXES, pictures_of
 from robustnet_mm.style_transfer.hooks import tile as lay_out
-from robustnet_mm.style_transfer.stylizer import PRESERVE, Stylizer, with_luminance_of
+from robustnet_mm.style_transfer.stylizer import PRESERVE, Stylizer
 
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm")
 SHEET = 160  # pixels of a side on the sheet
@@ -55,7 +58,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def find(name: str, places: list[str], also: tuple[str, ...] = ()) -> list[str]:
+def find(name: str, places: list[str], suffixes: tuple[str, ...]) -> list[str]:
     """Files, what is in folders, and what patterns match.
 
     Raises:
@@ -67,77 +70,163 @@ def find(name: str, places: list[str], also: tuple[str, ...] = ()) -> list[str]:
         if not paths:
             raise ValueError(f"--{name} {place} names no file, folder or pattern that matches")
         for path in paths:
-            found += pictures_of(f"--{name}", path) if Path(path).is_dir() else [path]
+            inside = Path(path).is_dir()
+            found += pictures_of(f"--{name}", path, suffixes) if inside else [path]
     return found
 
 
-class Reader:
-    """Reads pictures as RGB, and counts those that cannot be read."""
+class Job(NamedTuple):
+    """A content, the styles that it is painted in, and the name of the result."""
 
-    def __init__(self):
-        self.load, self.skipped = LoadImage(), []
-        self.load.skipped_by = None
-
-    @lru_cache(maxsize=64)  # noqa: B019  (one reader for the whole program)
-    def __call__(self, path: str) -> np.ndarray | None:
-        try:
-            return mmcv.bgr2rgb(self.load.read(path))
-        except (OSError, ValueError) as error:
-            self.skipped.append(str(error))
-            return None
+    content: str
+    styles: list[str]
+    name: str
 
 
-def jobs(contents: list[str], styles: list[str], args) -> Iterator[tuple[str, list[str], str]]:
-    """(content, its styles, name of the result), in order."""
+def jobs(contents: list[str], styles: list[str], args: argparse.Namespace) -> list[Job]:
+    """In order; a name that came before gets a number.
+
+    Raises:
+        ValueError: Shares or pairs that do not fit the number of styles.
+    """
     if args.mix is not None and len(args.mix) != len(styles):
         raise ValueError(f"--mix takes a share for each of {len(styles)} styles, got {args.mix}")
     if args.one_to_one and len(contents) != len(styles):
         raise ValueError(f"--one-to-one: {len(contents)} contents and {len(styles)} styles")
-    for k, content in enumerate(contents):
-        if args.mix is not None:
-            yield content, styles, "mix"
-            continue
-        for style in [styles[k]] if args.one_to_one else styles:
-            yield content, [style], Path(style).stem
+    if args.mix is not None:
+        pairs = [(content, styles, "mix") for content in contents]
+    elif args.one_to_one:
+        pairs = [(c, [s], Path(s).stem) for c, s in zip(contents, styles, strict=True)]
+    else:
+        pairs = [(c, [s], Path(s).stem) for c in contents for s in styles]
+    found, times = [], Counter()
+    for content, chosen, style in pairs:
+        name = f"{Path(content).stem}_stylized_{style}"
+        times[name] += 1
+        found.append(Job(content, chosen, name + (f"-{times[name]}" if times[name] > 1 else "")))
+    return found
 
 
-def paint_video(path: str, styles: list[np.ndarray], out: Path, stylize: Stylizer, args) -> None:
-    """Frame by frame; the styles are read once. The file is there when it is whole.
+class Painter:
+    """Paints the jobs; what was read of a style is kept for the next content.
 
-    Raises:
-        ValueError: It is no video that OpenCV reads.
+    Args:
+        args: Of the command line.
+
+    Attributes:
+        skipped: Path -> why it could not be read or painted.
+        rows: Content -> its small copy and those of its painted pictures.
     """
-    video = cv2.VideoCapture(path)
-    rate, good = video.get(cv2.CAP_PROP_FPS), video.isOpened()
-    part, writer = out.with_name(f".{out.stem}.part.mp4"), None
-    read = [stylize.read_style(style, args.style_size) for style in styles]
-    try:
-        while True:
-            more, frame = video.read()
-            if not more:
-                break
-            content = mmcv.bgr2rgb(frame)
-            painted = stylize.paint(content, read, **paint_options(args))
-            if args.preserve_color:
-                painted = with_luminance_of(painted, content)
-            if writer is None:
-                size = painted.shape[1::-1]
-                writer = cv2.VideoWriter(str(part), cv2.VideoWriter_fourcc(*"mp4v"), rate, size)
-            writer.write(mmcv.rgb2bgr(painted))
-    finally:
-        video.release()
-        if writer is not None:
+
+    def __init__(self, args: argparse.Namespace):
+        self.stylize = Stylizer(args.config, args.checkpoint, args.cfg_options)
+        self.args, self.out = args, Path(args.out_dir)
+        self.load, self.skipped, self.rows = LoadImage(), {}, {}
+        self.mask = None if args.mask is None else mmcv.imread(args.mask, "grayscale")
+        if args.mask is not None and self.mask is None:
+            raise ValueError(f"--mask {args.mask} cannot be read as a picture: name another file")
+        self.styles: dict[str, Tensor] = {}
+
+    def read(self, path: str) -> np.ndarray:
+        """(H, W, 3) uint8, RGB"""
+        return mmcv.bgr2rgb(self.load.read(path))
+
+    def style(self, path: str, content: np.ndarray) -> Tensor:
+        """What the model reads of a style, with the content's colours where that is asked for."""
+        size, way = self.args.style_size, self.args.preserve_color
+        if way == "match":
+            return self.stylize.read_style(match_colors(self.read(path), content), size)
+        if path not in self.styles:
+            self.styles[path] = self.stylize.read_style(self.read(path), size)
+        return self.styles[path]
+
+    def paint(self, content: np.ndarray, styles: list[Tensor]) -> np.ndarray:
+        args = self.args
+        return self.stylize(
+            content,
+            styles,
+            mask=self.mask,
+            preserve_color="luminance" if args.preserve_color == "luminance" else None,
+            max_size=args.max_size,
+            alpha=args.alpha,
+            shares=args.mix,
+            tile=args.tile,
+            overlap=args.overlap,
+        )
+
+    def run(self, job: Job) -> None:
+        """Paint one; what cannot be read or painted is kept in `skipped`."""
+        for path in (job.content, *job.styles):
+            if path in self.skipped:
+                return
+        path = job.content
+        try:
+            if Path(path).suffix.lower() in VIDEOS:
+                self.paint_video(job)
+                return
+            content, styles = self.read(path), []
+            for path in job.styles:
+                styles.append(self.style(path, content))
+            path = job.content
+            painted = self.paint(content, styles)
+        except (OSError, ValueError, MemoryError) as error:
+            self.skipped[path] = str(error)
+            return
+        write_picture(self.out / "painted" / f"{job.name}.png", painted)
+        write_thumbnail(self.out / "thumbnails" / "painted" / f"{job.name}.png", painted)
+        self.rows.setdefault(path, [square(content)]).append(square(painted))
+
+    def paint_video(self, job: Job) -> None:
+        """Frame by frame, without sound; the styles are read once, the file is there when whole.
+
+        Raises:
+            ValueError: It is no video that OpenCV reads to its end, or writes.
+        """
+        video, writer, styles, number = cv2.VideoCapture(job.content), None, None, 0
+        target = self.out / "painted" / f"{job.name}.mp4"
+        part = target.with_name(f".{target.stem}.part.mp4")
+        try:
+            while True:
+                more, frame = video.read()
+                if not more:
+                    break
+                frame = mmcv.bgr2rgb(frame)
+                styles = styles or [self.style(path, frame) for path in job.styles]
+                painted = self.paint(frame, styles)
+                if writer is None:
+                    rate, size = video.get(cv2.CAP_PROP_FPS) or 25.0, painted.shape[1::-1]
+                    writer = cv2.VideoWriter(str(part), cv2.VideoWriter_fourcc(*"mp4v"), rate, size)
+                    if not writer.isOpened():
+                        raise ValueError(f"OpenCV cannot write {target} ({rate} frames a second)")
+                writer.write(mmcv.rgb2bgr(painted))
+                number += 1
+            stated = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
+            if not number or number < stated:
+                raise ValueError(
+                    f"{job.content} can be read for {number} of {max(stated, 0)} frames: convert "
+                    "it to .mp4"
+                )
             writer.release()
-    if not good or writer is None:
-        raise ValueError(f"{path} is no video that can be read: convert it to .mp4")
-    part.replace(out)
+            part.replace(target)
+        finally:
+            video.release()
+            if writer is not None:
+                writer.release()
+            part.unlink(missing_ok=True)
+
+    def write_sheet(self) -> None:
+        """Contents by styles, small, where every content was painted in every style."""
+        most = max(map(len, self.rows.values()), default=0)
+        tops = [path for path in self.styles if path not in self.skipped]
+        if most != 1 + len(tops) or not tops:
+            return
+        blank = np.full((SHEET, SHEET, 3), 255, np.uint8)
+        rows = [[blank, *(square(self.read(path)) for path in tops)]]
+        rows += [row for row in self.rows.values() if len(row) == most]
+        write_picture(self.out / "sheet.png", lay_out(rows))
 
 
-def paint_options(args: argparse.Namespace) -> dict:
-    return dict(alpha=args.alpha, shares=args.mix, tile=args.tile, overlap=args.overlap)
-
-
-def write_picture(path: Path, pixels: np.ndarray):
+def write_picture(path: Path, pixels: np.ndarray) -> None:
     """(H, W, 3) uint8 RGB, whole or not at all."""
     WholeFileBackend().put(cv2.imencode(".png", mmcv.rgb2bgr(pixels))[1].tobytes(), path)
 
@@ -152,52 +241,24 @@ def square(picture: np.ndarray) -> np.ndarray:
 
 def main():
     args = parse_args()
-    contents, styles = find("content", args.content), find("style", args.style)
-    todo = list(jobs(contents, styles, args))
-    stylize, read = Stylizer(args.config, args.checkpoint, args.cfg_options), Reader()
-    mask = None if args.mask is None else mmcv.imread(args.mask, "grayscale")
-    if args.mask is not None and mask is None:
-        raise ValueError(f"--mask {args.mask} cannot be read")
-    out, rows = Path(args.out_dir), {}
+    contents = find("content", args.content, SUFFIXES + VIDEOS)
+    todo = jobs(contents, find("style", args.style, SUFFIXES), args)
+    painter, out = Painter(args), Path(args.out_dir)
+    if not 0 <= args.alpha <= 1:
+        raise ValueError(f"--alpha must be in 0..1, got {args.alpha}")
     make_work_dir(str(out / "painted"), "--out-dir")
     try:
-        for content, chosen, name in track_iter_progress(todo, file=sys.stderr):
-            paintings = [read(path) for path in chosen]
-            if any(painting is None for painting in paintings):
-                continue
-            name = f"{Path(content).stem}_stylized_{name}"
-            if Path(content).suffix.lower() in VIDEOS:
-                paint_video(content, paintings, out / "painted" / f"{name}.mp4", stylize, args)
-                continue
-            picture = read(content)
-            if picture is None:
-                continue
-            painted = stylize(
-                picture,
-                paintings,
-                mask=mask,
-                preserve_color=args.preserve_color,
-                max_size=args.max_size,
-                style_size=args.style_size,
-                **paint_options(args),
-            )
-            write_picture(out / "painted" / f"{name}.png", painted)
-            write_thumbnail(out / "thumbnails" / "painted" / f"{name}.png", painted)
-            rows.setdefault(content, [square(picture)]).append(square(painted))
+        for job in track_iter_progress(todo, file=sys.stderr):
+            painter.run(job)
     finally:  # an index of what there is
         if (out / "thumbnails").is_dir():
             write_index(out)
-    if rows and not args.one_to_one and args.mix is None:
-        blank = np.full((SHEET, SHEET, 3), 255, np.uint8)
-        tops = [square(p) for p in map(read, styles) if p is not None]
-        full = [row for row in rows.values() if len(row) == 1 + len(tops)]
-        if full:
-            sheet = lay_out([[blank, *tops], *full])
-            write_picture(out / "sheet.png", sheet)
-    print(f"\n{out / 'index.html'}")
-    if read.skipped:
-        lines = [f"skipped {len(read.skipped)} file(s):", *read.skipped]
-        print("\n".join(lines), file=sys.stderr)
+            print(f"\n{out / 'index.html'}")
+    if not args.one_to_one and args.mix is None:
+        painter.write_sheet()
+    if painter.skipped:
+        lines = [f"{path}: {reason}" for path, reason in painter.skipped.items()]
+        print("\n".join([f"skipped {len(lines)} file(s):", *lines]), file=sys.stderr)
         sys.exit(1)
 
 

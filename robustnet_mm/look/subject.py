@@ -81,7 +81,7 @@ class Subject:
         self.model: nn.Module = MODELS.build(model)
         load_into(self.model, find_state_dict(content), checkpoint)
         self.model.to(get_device()).eval()
-        self.is_detector = host_of(self.cfg).detects
+        self.is_detector = host_of(self.cfg, of_images=True).detects
         self.dataset = _test_dataset(self.cfg)
         self.classes = _class_names(self.dataset, content, self.cfg.default_scope)
         self._load, self._transform = _pipeline(self.dataset)

@@ -176,9 +176,10 @@ def layer_of(unit: nn.Module) -> nn.Linear:
 def channel_strengths(model: nn.Module) -> dict[str, np.ndarray]:
     """How far each channel of each exchange is open: 0 at the start.
 
-    'exchange 0 squeeze' -> (D,), 'exchange 0 expand' -> (Cd,): the root mean square of what the
-    layer that starts at zero adds to the channel, if its C normed inputs were uncorrelated; or the
-    size of the channel's gate. None for ungated units.
+    'exchange 0 squeeze' -> (D,), 'exchange 0 expand' -> (Cd,): the norm of the channel's weights in
+    the layer that starts at zero, over its width C: the root mean square of what they add, were its
+    inputs uncorrelated and of deviation 1. Or the size of the channel's gate. None for ungated
+    units.
     """
     found = {}
     for k, fiu in enumerate(net_of(model, "strengths").fius):

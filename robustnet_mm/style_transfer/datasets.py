@@ -19,7 +19,9 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 PAIRS = ("random", "product", "aligned")
 
 
-def pictures_of(name: str, place: str | Path | Sequence[str | Path]) -> list[str]:
+def pictures_of(
+    name: str, place: str | Path | Sequence[str | Path], suffixes: tuple[str, ...] = SUFFIXES
+) -> list[str]:
     """The pictures of a folder and of those below it, sorted; or a list of files as it is.
 
     Raises:
@@ -33,23 +35,27 @@ def pictures_of(name: str, place: str | Path | Sequence[str | Path]) -> list[str
         found = [
             str(path)
             for path, skip in zip(paths, hidden, strict=True)
-            if path.suffix.lower() in SUFFIXES and not skip
+            if path.suffix.lower() in suffixes and not skip
         ]
     else:
-        raise ValueError(f"{name} must be a folder of pictures or a list of files, got {place!r}")
+        raise ValueError(
+            f"{name} must be a folder of pictures or a list of files, got {place!r}: set it (by "
+            f"{name.upper()}S or TEST_{name.upper()}S in the configs of this package)"
+        )
     if not found:
         raise ValueError(
-            f"{name} has no pictures in {place}: the folder must hold {', '.join(SUFFIXES)}"
+            f"{name} has no pictures in {place}: the folder must hold {', '.join(suffixes)}"
         )
     return found
 
 
+LONGEST = 32  # times the shorter side
 DRAWS = 2**32  # the draws of a training have numbers below
 
 
 @DATA_SAMPLERS.register_module()
 class DrawSampler(Sampler):
-    """Numbers the draws of a training, without end: `seed * DRAWS + k` for k = 0, 1, 2, ...
+    """Numbers the draws of a training, without end: `(1 + seed) * DRAWS + k` for k = 0, 1, 2, ...
 
     What the k-th draw is depends on nothing else, so a training that was resumed, has other workers
     or other processes sees the same pairs.
@@ -68,7 +74,7 @@ class DrawSampler(Sampler):
     def __iter__(self) -> Iterator[int]:
         number = self.rank + self.done * self.processes
         while True:
-            yield self.seed * DRAWS + number
+            yield (1 + self.seed) * DRAWS + number
             number += self.processes
 
     def __len__(self) -> int:
@@ -139,6 +145,11 @@ class ContentStyleDataset(Dataset):
         if self.pairs == "aligned":
             return index, index, None
         seed, number = divmod(index, DRAWS)
+        if not seed:
+            raise ValueError(
+                "random pairs need sampler=dict(type='robustnet_mm.DrawSampler'), got index "
+                f"{index} of another one, which would repeat the same pairs"
+            )
         turn, place = divmod(number, len(self.contents))
         order = np.random.default_rng([seed, turn]).permutation(len(self.contents))
         rng = np.random.default_rng([seed, number, 1])
@@ -168,6 +179,11 @@ class ContentStyleDataset(Dataset):
         image = loaded["img"]
         if self.size is not None:
             height, width = image.shape[:2]
+            if max(height, width) > LONGEST * min(height, width):
+                raise ValueError(
+                    f"{path} is a strip of {width} x {height} pixels, which size={self.size} would "
+                    f"make huge: cut it to {LONGEST} : 1 at most, or take it out"
+                )
             scale = self.size / min(height, width)
             sides = (max(round(width * scale), self.size), max(round(height * scale), self.size))
             image = mmcv.imresize(image, sides, interpolation="area" if scale < 1 else "bicubic")

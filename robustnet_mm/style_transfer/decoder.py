@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 def _conv(in_channels: int, out_channels: int) -> nn.Conv2d:
     conv = nn.Conv2d(in_channels, out_channels, 3, padding=1, padding_mode="reflect")
-    nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")  # or the picture starts grey
+    nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")  # or the map fades away
     nn.init.zeros_(conv.bias)
     return conv
 
@@ -29,6 +29,7 @@ class MirroredDecoder(nn.Sequential):
             out = width // 2 ** (k + 1) if k < doublings else 3
             layers += [nn.Upsample(scale_factor=2), _conv(at, at), nn.ReLU(), _conv(at, out)]
             layers += [nn.ReLU()] if k < doublings else []
+        nn.init.constant_(layers[-1].bias, 0.5)  # pictures in 0..1 start grey and not black
         super().__init__(*layers)
 
     def forward(self, feat: Tensor) -> Tensor:

@@ -26,6 +26,8 @@ class PatchDiscriminator(nn.Module):
         for name, value in dict(patch_size=patch_size, width=width, depth=depth).items():
             check_whole(name, value, 1)
         check_whole("num_heads", num_heads, 1, width)
+        if width % num_heads:
+            raise ValueError(f"width must be a multiple of num_heads={num_heads}, got {width}")
         self.embed = nn.Conv2d(3, width, patch_size, patch_size)
         self.blocks = nn.Sequential(*(Block(width, num_heads) for _ in range(depth)))
         for block in self.blocks:  # the fused kernel has no second derivative, which R1 needs

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from math import inf
 
 import torch
+from mmengine.device import get_device
 from mmengine.evaluator import BaseMetric
 from torch import Tensor, nn
 
@@ -52,6 +53,7 @@ def frechet_and_kernel(painted: Tensor, paintings: Tensor) -> tuple[float, float
 
     Raises:
         ImportError: torchmetrics is not installed.
+        ValueError: Fewer than two pictures on a side.
     """
     try:
         from torchmetrics.image.fid import FrechetInceptionDistance
@@ -61,15 +63,19 @@ def frechet_and_kernel(painted: Tensor, paintings: Tensor) -> tuple[float, float
             "FID and KID need torchmetrics: pip install 'robustnet-mm[style]'"
         ) from error
     size = min(len(painted), len(paintings))
+    if size < 2:
+        raise ValueError(f"FID and KID need two pictures on each side, got {size}")
     given = _Given(painted.size(1))
     found = []
     for metric in (
         FrechetInceptionDistance(feature=given).set_dtype(torch.float64),
-        KernelInceptionDistance(feature=given, subsets=1, subset_size=size),
+        KernelInceptionDistance(feature=given, subsets=100, subset_size=size),
     ):
         metric.update(paintings.double(), real=True)
         metric.update(painted.double(), real=False)
-        found.append(metric.compute())
+        with torch.random.fork_rng(devices=[]):  # KID draws subsets of the larger side
+            torch.default_generator.manual_seed(0)
+            found.append(metric.compute())
     return found[0].item(), found[1][0].item()
 
 
@@ -109,11 +115,12 @@ class LikenessMetric(BaseMetric):
             raise ValueError("networks must name one network at least, got none")
         self.networks = {name: Outside(MODELS.build(dict(cfg))) for name, cfg in networks.items()}
         self.paths, self.size, self.eps = pictures_of("paintings", paintings), size, eps
+        self._real: list[dict[str, Tensor]] = []
 
     @torch.no_grad()
     def _features(self, picture: Tensor) -> dict[str, Tensor]:
         """(3, H, W) uint8, RGB -> name -> (D,)"""
-        unit = picture[None].float() / 255
+        unit = picture[None].to(get_device()).float() / 255
         found = {}
         for name, network in self.networks.items():
             *_, last = network(unit).values()
@@ -126,12 +133,13 @@ class LikenessMetric(BaseMetric):
 
     def compute_metrics(self, results: list[dict[str, Tensor]]) -> dict[str, float]:
         """The distances of all painted pictures to all paintings."""
-        data = ContentStyleDataset(self.paths, self.paths, "aligned", self.size, self.size)
-        real = [self._features(data.picture(path).flip(0)) for path in self.paths]
+        if not self._real:  # once
+            data = ContentStyleDataset(self.paths, self.paths, "aligned", self.size, self.size)
+            self._real = [self._features(data.picture(path).flip(0)) for path in self.paths]
         found = {}
         for name in self.networks:
             painted, paintings = (
-                torch.stack([one[name] for one in each]) for each in (results, real)
+                torch.stack([one[name] for one in each]) for each in (results, self._real)
             )
             fid, kid = frechet_and_kernel(painted, paintings)
             distance = memorization(painted, paintings)

@@ -58,17 +58,25 @@ class StyleSnapshotHook(Hook):
         size: int = 256,
         interval: int = 1000,
     ):
-        asked = dict(contents=(content, contents), styles=(style, styles))
-        self.paths = {}
-        for name, (place, number) in asked.items():
+        self.places, self.numbers = (content, style), (contents, styles)
+        for name, number in dict(contents=contents, styles=styles).items():
             check_whole(name, number, 1)
-            found = pictures_of(name, place)
-            if len(found) < number:
-                raise ValueError(f"{name} must be at most {len(found)}, those of {place}")
-            self.paths[name] = found[:number]
         check_whole("size", size, 16)
         check_whole("interval", interval, 1)
         self.size, self.interval = size, interval
+
+    def before_train(self, runner):
+        """Find the pictures; a test needs none."""
+        self.paths = {}
+        asked = zip(("contents", "styles"), self.places, self.numbers, strict=True)
+        for name, place, number in asked:
+            found = pictures_of(name.removesuffix("s"), place)
+            if len(found) < number:
+                raise ValueError(
+                    f"{name}={number} of StyleSnapshotHook, and {place} holds {len(found)}: set "
+                    f"{name} to that or less"
+                )
+            self.paths[name] = found[:number]
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         """Paint, where it is time; the random state of the training is left alone."""

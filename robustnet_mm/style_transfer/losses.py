@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustnet_mm.arguments import check_choice, check_dict, check_flag
+from robustnet_mm.arguments import check_choice, check_dict, check_flag, check_text
 from robustnet_mm.registry import MODELS
 
 from .networks import Outside
@@ -20,8 +21,9 @@ def gram(feat: Tensor) -> Tensor:
 
     Gatys et al. 2016, equation 3, over the number of places, so that sizes can be compared.
     """
-    flat = feat.flatten(2)
-    return flat @ flat.transpose(1, 2) / flat.size(2)
+    with torch.autocast(feat.device.type, enabled=False):  # half precision would overflow
+        flat = feat.flatten(2).float() / feat[0, 0].numel() ** 0.5
+        return flat @ flat.transpose(1, 2)
 
 
 def total_variation(images: Tensor) -> Tensor:
@@ -58,8 +60,8 @@ class PerceptualLoss(nn.Module):
             (Gatys et al. 2016, equation 4, without its factor).
 
     Raises:
-        ValueError: A layer that the network does not give, an unknown name, or a normalised
-            content whose target is 'adain', of which nothing of the style would be left.
+        ValueError: An unknown name, no layers, or a normalised content whose target is 'adain', of
+            which nothing of the style would be left.
     """
 
     def __init__(
@@ -82,6 +84,12 @@ class PerceptualLoss(nn.Module):
                 "normalized=True takes away: set normalized=False"
             )
         network = dict(deepcopy(network))
+        check_text("network.type", network.get("type") or "", "'robustnet_mm.VGGFeatures'")
+        if not content_layers or not style_layers:
+            raise ValueError(
+                f"content_layers and style_layers must name a layer each, got {content_layers} and "
+                f"{style_layers}"
+            )
         if network["type"].endswith("VGGFeatures"):
             network.setdefault("layers", [*dict.fromkeys([*content_layers, *style_layers])])
         self.network = Outside(MODELS.build(network))

@@ -39,10 +39,11 @@ class StyleMetric(BaseMetric):
         """Keep the losses of each pair of a batch."""
         inputs = data_batch["inputs"]
         pairs = zip(inputs["content"], inputs["style"], data_samples, strict=True)
-        for content, style, sample in pairs:
+        for content, style, sample in pairs:  # the inputs are as they were loaded, on the CPU
+            painted = sample["picture"]
             seen = [
-                self.loss.features(_unit(picture))
-                for picture in (sample["picture"], content.flip(0), style.flip(0))
+                self.loss.features(_unit(picture.to(painted.device)))
+                for picture in (painted, content.flip(0), style.flip(0))
             ]
             of_result, of_content, of_style = seen
             self.results.append(

@@ -34,7 +34,7 @@ from .readers import SOURCES, TowerReader
 from .transfer import TRANSFERS
 
 STRIDES = (4, 8)
-# StyTr2's; a term of weight zero is not computed
+# StyTr2's; a term of weight zero is left out
 WEIGHTS = dict(
     content=7.0,
     style=10.0,
@@ -53,7 +53,8 @@ class RobustStyleTransfer(BaseModel):
 
     Args:
         backbone: Config of a `RobustNet`, woven in any direction, frozen or trained
-            (`frozen_stages` of its towers). Its `data_norm` is set here: pictures come in 0..1.
+            (`frozen_stages` of its towers). Its `data_norm`, mean 0 and deviation 255, says that
+            pictures come in 0..1; no other one is taken.
         loss: Config of a `PerceptualLoss`; None for a model that is only used.
         content_from: 'cnn', 'vit' or 'both': the towers that the content is read from.
         style_from: The same for the style.
@@ -95,7 +96,7 @@ class RobustStyleTransfer(BaseModel):
         if width % 16:
             raise ValueError(f"width must be a multiple of 16 (heads, halvings), got {width}")
         self.weights = WEIGHTS | _checked(loss_weights or {})
-        self.backbone = build_part("backbone", dict(backbone, data_norm=PICTURES), _BACKBONE)
+        self.backbone = build_part("backbone", _for_pictures(backbone), _BACKBONE)
         if not isinstance(self.backbone, RobustNet) or self.backbone.out_type != "towers":
             raise ValueError(
                 f"backbone must be a RobustNet with out_type='towers', got {dict(backbone)}"
@@ -204,7 +205,7 @@ class RobustStyleTransfer(BaseModel):
         """
         contents, styles = inputs["content"], inputs["style"]
         if mode == "loss":
-            return self._losses(_batch(contents, "content"), _batch(styles, "style"))
+            return self._losses(_batch(contents, "content"), _batch(styles, "style"))[0]
         if mode not in ("tensor", "predict"):
             raise ValueError(f"mode must be one of tensor, predict, loss, got {mode!r}")
         pairs = zip(contents, styles, strict=True)
@@ -216,32 +217,34 @@ class RobustStyleTransfer(BaseModel):
             sample.picture = (picture.clamp(0, 1) * 255).round().byte()
         return samples
 
-    def _losses(self, contents: Tensor, styles: Tensor) -> dict[str, Tensor]:
-        """The terms of the loss, weighed; those of weight zero are left out."""
+    def _losses(self, contents: Tensor, styles: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """The terms of the loss, weighed, those of weight zero left out; and the painted pictures.
+
+        Raises:
+            ValueError: The model has no loss.
+        """
         if self.perceptual is None:
             raise ValueError("the model has no loss: give loss=dict(type='...PerceptualLoss')")
         judge, weights = self.perceptual, self.weights
-        result = self.stylize(contents, [styles])
-        of_content, of_style, of_result = map(judge.features, (contents, styles, result))
+        painted = self.stylize(contents, [styles])
+        of_content, of_style, of_painted = map(judge.features, (contents, styles, painted))
         losses = dict(
-            content=judge.content(of_result, of_content, of_style),
-            style=judge.style(of_result, of_style),
+            content=judge.content(of_painted, of_content, of_style),
+            style=judge.style(of_painted, of_style),
+            total_variation=total_variation(painted),
         )
         if weights["identity_pixel"] or weights["identity_feature"]:
             same = [self.stylize(pictures, [pictures]) for pictures in (contents, styles)]
-            pairs = list(zip(same, (contents, styles), strict=True))
+            pairs = zip(same, (contents, styles), strict=True)
             losses["identity_pixel"] = sum(F.mse_loss(*pair) for pair in pairs)
             features = zip(same, (of_content, of_style), strict=True)
             losses["identity_feature"] = sum(
-                judge.identity(judge.features(picture), target) for picture, target in features
+                judge.identity(judge.features(pictures), target) for pictures, target in features
             )
-        if weights["total_variation"]:
-            losses["total_variation"] = total_variation(result)
         if self.discriminator is not None:
-            losses["adversarial"] = -self.discriminator(result).mean()
-        return {
-            f"loss_{name}": weights[name] * loss for name, loss in losses.items() if weights[name]
-        }
+            losses["adversarial"] = -self.discriminator(painted).mean()
+        weighed = {f"loss_{k}": weights[k] * loss for k, loss in losses.items() if weights[k]}
+        return weighed, painted
 
     def train_step(self, data, optim_wrapper):
         """As in mmengine; with a discriminator, a step of each (hinge loss, R1 on paintings).
@@ -259,12 +262,14 @@ class RobustStyleTransfer(BaseModel):
         inputs = self.data_preprocessor(data, True)["inputs"]
         contents, styles = (_batch(inputs[name], name) for name in ("content", "style"))
         self.discriminator.requires_grad_(False)
-        total, logged = self.parse_losses(self._losses(contents, styles))
+        with optim_wrapper["generator"].optim_context(self):
+            losses, painted = self._losses(contents, styles)
+        total, logged = self.parse_losses(losses)
         optim_wrapper["generator"].update_params(total)
         self.discriminator.requires_grad_(True)
-        with torch.no_grad():
-            painted = self.stylize(contents, [styles])
-        total, others = self.parse_losses(self._discriminator_losses(styles, painted))
+        with optim_wrapper["discriminator"].optim_context(self.discriminator):
+            losses = self._discriminator_losses(styles, painted.detach())
+        total, others = self.parse_losses(losses)
         optim_wrapper["discriminator"].update_params(total)
         return logged | {f"discriminator_{name}": value for name, value in others.items()}
 
@@ -280,6 +285,18 @@ class RobustStyleTransfer(BaseModel):
         )
 
 
+def _for_pictures(backbone: Mapping) -> dict:
+    """The config of a backbone that reads pictures in 0..1."""
+    towers = [backbone.get(name) or {} for name in ("cnn", "vit")]
+    for given in (each.get("data_norm") for each in (backbone, *towers)):
+        if given is not None and {k: tuple(map(float, v)) for k, v in given.items()} != PICTURES:
+            raise ValueError(
+                "backbone.data_norm must be dict(mean=[0, 0, 0], std=[255, 255, 255]), for "
+                f"pictures in 0..1, got {dict(given)}: leave it out, or set it so"
+            )
+    return dict(backbone, data_norm=PICTURES)
+
+
 def _checked(weights: Mapping) -> dict[str, float]:
     for name, value in weights.items():
         if name not in WEIGHTS:
@@ -290,8 +307,11 @@ def _checked(weights: Mapping) -> dict[str, float]:
 
 
 def _shares(shares: Sequence[float] | None, number: int) -> list[float]:
+    if not number:
+        raise ValueError("styles must hold one style at least, got none")
     shares = [1.0] * number if shares is None else list(shares)
-    if len(shares) != number or not number or min(shares) < 0 or not sum(shares) > 0:
+    wrong = len(shares) != number or not all(is_number(share) and share >= 0 for share in shares)
+    if wrong or not sum(shares) > 0:
         raise ValueError(
             f"shares must be {number} numbers from 0 on, one for each style and one above 0, got "
             f"{shares}"

@@ -77,15 +77,16 @@ class VGGFeatures(nn.Module):
         super().__init__()
         check_choice("arch", arch, _WEIGHTS)
         check_flag("to_bgr", to_bgr)
-        check_text("checkpoint", checkpoint, "'vgg16.pth', 'torchvision' or 'random'")
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)  # of 'random' alone
+        check_text("checkpoint", checkpoint or "", "'vgg16.pth', 'torchvision' or 'random'")
+        with torch.device("meta"):  # without the gigabytes of its classifier
             features = getattr(torchvision.models, arch)(weights=None, init_weights=False).features
+        if not layers:
+            raise ValueError(f"layers must name one layer at least, such as relu4_1, got {layers}")
         places = _relus(features)
         for layer in layers:
             check_choice("layers", layer, places)
         self.names = {places[layer]: layer for layer in layers}
-        self.features = features[: max(self.names) + 1]
+        self.features = features[: max(self.names) + 1].to_empty(device="cpu")
         for layer in self.features:
             if isinstance(layer, nn.ReLU):
                 layer.inplace = False  # the maps before are read, too
@@ -93,6 +94,12 @@ class VGGFeatures(nn.Module):
         self.to_bgr = to_bgr
         if checkpoint == "random":
             _say_meaningless(arch)
+            seeded = torch.Generator().manual_seed(0)
+            for name, parameter in self.features.named_parameters():
+                if name.endswith("weight"):
+                    nn.init.kaiming_normal_(parameter, nonlinearity="relu", generator=seeded)
+                else:
+                    nn.init.zeros_(parameter)
             return
         if checkpoint == "torchvision":
             checkpoint = getattr(torchvision.models, _WEIGHTS[arch]).IMAGENET1K_V1.url

@@ -23,20 +23,30 @@ class AdversarialConstructor:
         paramwise_cfg: None; each part has its own.
 
     Raises:
-        ValueError: A part is missing, or the model has no discriminator.
+        ValueError: A part is missing, something else is given, or the model has no discriminator or
+            is spread over several processes.
     """
 
     def __init__(self, optim_wrapper_cfg: Mapping, paramwise_cfg: Mapping | None = None):
         for name in _PARTS:
             example = "dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=1e-4))"
             check_dict(f"optim_wrapper.{name}", optim_wrapper_cfg.get(name), example)
-        if paramwise_cfg:
-            raise ValueError(f"paramwise_cfg belongs into {' and '.join(_PARTS)}, each its own")
+        others = [name for name in optim_wrapper_cfg if name not in _PARTS]
+        if others or paramwise_cfg:
+            raise ValueError(
+                f"optim_wrapper takes {', '.join(_PARTS)} and the constructor, got "
+                f"{', '.join([*others, *(['paramwise_cfg'] if paramwise_cfg else [])])}: each part "
+                "has its own; add _delete_=True where the base has one optimizer"
+            )
         self.cfg = {name: optim_wrapper_cfg[name] for name in _PARTS}
 
     def __call__(self, model: nn.Module) -> OptimWrapperDict:
         """The wrappers of a `RobustStyleTransfer`."""
-        model = model.module if is_model_wrapper(model) else model
+        if is_model_wrapper(model):
+            raise ValueError(
+                "the adversarial branch trains in one process, got a "
+                f"{type(model).__name__}: start it without a launcher"
+            )
         if getattr(model, "discriminator", None) is None:
             raise ValueError("AdversarialConstructor needs a model with a discriminator")
         rest = {name: part for name, part in model.named_children() if name != "discriminator"}

@@ -19,9 +19,27 @@ class StyleSample(BaseDataElement):
 class StylePreprocessor(ImgDataPreprocessor):
     """Contents and styles, each picture with its own size, to RGB in 0..1.
 
-    As in mmengine, with `mean=[0, 0, 0], std=[255, 255, 255], bgr_to_rgb=True`: the networks
-    behind it normalise for themselves.
+    The networks behind it normalise for themselves.
+
+    Args:
+        mean: [0, 0, 0]; it stands in the config for those that read it.
+        std: [255, 255, 255].
+        bgr_to_rgb: True: pictures are loaded with blue first.
+        kwargs: As in mmengine.
+
+    Raises:
+        ValueError: Other values.
     """
+
+    def __init__(self, mean, std, bgr_to_rgb: bool, **kwargs):
+        if [*map(float, mean), *map(float, std)] != [0.0] * 3 + [
+            255.0
+        ] * 3 or bgr_to_rgb is not True:
+            raise ValueError(
+                "data_preprocessor must have mean=[0, 0, 0], std=[255, 255, 255] and "
+                f"bgr_to_rgb=True, got {mean}, {std} and {bgr_to_rgb}"
+            )
+        super().__init__(mean, std, bgr_to_rgb=bgr_to_rgb, **kwargs)
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """`inputs=dict(content=[(3, H, W) uint8, ...], style=[...])` -> the same as floats"""
@@ -32,5 +50,4 @@ class StylePreprocessor(ImgDataPreprocessor):
         return data
 
     def _normalized(self, picture: torch.Tensor) -> torch.Tensor:
-        picture = picture.flip(0) if self._channel_conversion else picture
-        return (picture.float() - self.mean) / self.std
+        return picture.flip(0).float() / 255

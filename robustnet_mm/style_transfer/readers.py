@@ -35,6 +35,7 @@ class TowerReader(nn.Module):
         self.levels = [k for k, each in enumerate(strides) if each >= stride and "cnn" in towers]
         widths = [backbone.out_channels[k] for k in self.levels]
         self.cnn = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in widths)
+        self.scale = [patch / stride for patch in backbone.vit.patch_size]
         self.vit = None
         if "vit" in towers:
             dims = backbone.embed_dims
@@ -47,5 +48,9 @@ class TowerReader(nn.Module):
             maps = [outputs.maps[k] for k in self.levels]
             found += [conv(feat) for conv, feat in zip(self.cnn, maps, strict=True)]
         if "vit" in towers:
-            found.append(tokens_to_map(self.vit(outputs.tokens), outputs.grid))
+            feat = tokens_to_map(self.vit(outputs.tokens), outputs.grid)
+            # the patches reach beyond the picture where it is no whole number of them
+            reach = [round(n * scale) for n, scale in zip(outputs.grid, self.scale, strict=True)]
+            height, width = (max(pair) for pair in zip(reach, size, strict=True))
+            found.append(resize(feat, (height, width))[..., : size[0], : size[1]])
         return sum(resize(feat, size) for feat in found)

@@ -1,6 +1,7 @@
 """From a config and a checkpoint to a function on pictures."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -38,8 +39,9 @@ class Stylizer:
 
     def __init__(self, config: str | Path, checkpoint: str | Path, cfg_options: dict | None = None):
         cfg = read_config(config, cfg_options)
-        if not str(cfg.model.type).endswith("RobustStyleTransfer"):
-            raise ValueError(f"config must be of a RobustStyleTransfer, got {cfg.model.type}")
+        kind = str(cfg.get("model", {}).get("type"))
+        if not kind.endswith("RobustStyleTransfer"):
+            raise ValueError(f"config must be of a RobustStyleTransfer, got {kind}")
         weights = find_state_dict(read_checkpoint(checkpoint))
         self.model: RobustStyleTransfer = MODELS.build(dict(cfg.model, loss=None))
         load_into(self.model, weights, str(checkpoint))
@@ -48,17 +50,20 @@ class Stylizer:
 
     def _tensor(self, picture: np.ndarray) -> Tensor:
         """(H, W, 3) uint8 -> (1, 3, H, W) in 0..1"""
-        if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
-            raise ValueError(
-                f"a picture must be (H, W, 3) uint8, RGB, got {picture.shape} {picture.dtype}"
-            )
+        _check_pixels("a picture", picture, (*getattr(picture, "shape", ())[:2], 3))
         tensor = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
         return tensor[None].to(self.device).float() / 255
 
     @torch.no_grad()
     def read_style(self, style: np.ndarray, size: int | None = None) -> Tensor:
-        """What `paint` takes of a style, for many contents; `size` is its longer side in pixels."""
-        return self.model.read_style(self._tensor(shrink(style, size)))
+        """What `paint` takes of a style, for many contents; `size` is its longer side in pixels.
+
+        Raises:
+            ValueError: No picture, or one that is smaller than a patch.
+            MemoryError: The style did not fit.
+        """
+        with _fitting(style, "style_size, such as 512"):
+            return self.model.read_style(self._tensor(shrink(style, size, "style_size")))
 
     @torch.no_grad()
     def paint(
@@ -89,34 +94,27 @@ class Stylizer:
         """
         if tile is not None:
             check_whole("overlap", overlap, 0)
-            check_whole("tile", tile, max(2 * overlap, self.model.least_side) + 1)
+            least = max(2 * overlap, self.model.least_side) + 1
+            check_whole("tile", tile, least, also=f" (overlap is {overlap}, twice that must fit)")
         height, width = content.shape[:2]
         total, weight = np.zeros((height, width, 3), np.float32), np.zeros((height, width, 1))
         for rows, columns in tiles(height, width, tile, overlap):
-            piece = self._tensor(content[rows, columns])
-            painted = self._painted(piece, styles, shares, alpha)
+            piece = content[rows, columns]
+            with _fitting(piece, "a smaller tile, such as 512, or max_size"):
+                painted = self._painted(self._tensor(piece), styles, shares, alpha)
             fade = _fade(rows, height, overlap)[:, None] * _fade(columns, width, overlap)
             total[rows, columns] += painted * fade[..., None]
             weight[rows, columns] += fade[..., None]
         return (total / weight).clip(0, 255).round().astype(np.uint8)
 
     def _painted(self, piece: Tensor, styles, shares, alpha) -> np.ndarray:
-        try:
-            painted = self.model.paint(piece, styles, shares, alpha)
-        except (RuntimeError, MemoryError) as error:
-            text = str(error)
-            if not isinstance(error, torch.OutOfMemoryError) and "allocate" not in text:
-                raise
-            size = f"{piece.size(-1)} x {piece.size(-2)}"
-            raise MemoryError(
-                f"a picture of {size} pixels does not fit into memory: give tile=512, or max_size"
-            ) from error
+        painted = self.model.paint(piece, styles, shares, alpha)
         return 255 * painted[0].clamp(0, 1).cpu().numpy().transpose(1, 2, 0)
 
     def __call__(
         self,
         content: np.ndarray,
-        styles: Sequence[np.ndarray],
+        styles: Sequence[np.ndarray | Tensor],
         *,
         mask: np.ndarray | None = None,
         preserve_color: str | None = None,
@@ -128,7 +126,7 @@ class Stylizer:
 
         Args:
             content: (H, W, 3) uint8, RGB.
-            styles: Likewise, each of its own size.
+            styles: Likewise, each of its own size; or as `read_style` gives them.
             mask: (H, W) uint8 of the content's size: 255 where the style is to be, 0 where the
                 content stays as it is, greys between.
             preserve_color: 'luminance' takes the content's colours, 'match' gives the styles the
@@ -142,18 +140,46 @@ class Stylizer:
         """
         if preserve_color is not None:
             check_choice("preserve_color", preserve_color, PRESERVE)
-        if mask is not None and mask.shape != content.shape[:2]:
-            raise ValueError(
-                f"mask must have the size of the content, {content.shape[:2]}, got {mask.shape}"
-            )
+        if mask is not None:
+            _check_pixels("mask", mask, np.shape(content)[:2])
         content = shrink(content, max_size)
-        if preserve_color == "match":
-            styles = [match_colors(style, content) for style in styles]
-        read = [self.read_style(style, style_size) for style in styles]
+        read = [
+            style
+            if isinstance(style, Tensor)
+            else self._read(style, content, preserve_color, style_size)
+            for style in styles
+        ]
         painted = self.paint(content, read, **kwargs)
         if preserve_color == "luminance":
             painted = with_luminance_of(painted, content)
         return painted if mask is None else blend(content, painted, shrink(mask, max_size))
+
+    def _read(self, style, content, preserve_color, size) -> Tensor:
+        return self.read_style(
+            match_colors(style, content) if preserve_color == "match" else style, size
+        )
+
+
+def _check_pixels(name: str, pixels: np.ndarray, shape: tuple[int, ...]):
+    given = getattr(pixels, "shape", None), getattr(pixels, "dtype", type(pixels).__name__)
+    if given != (shape, np.uint8) or not isinstance(pixels, np.ndarray):
+        wanted = "(H, W, 3) uint8, RGB" if len(shape) == 3 else f"{shape} uint8, as the content"
+        raise ValueError(f"{name} must be an array {wanted}, got {given[0]} {given[1]}")
+
+
+@contextmanager
+def _fitting(picture: np.ndarray, smaller: str) -> Iterator[None]:
+    """Says what to do where memory is short."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
+            if "allocate" not in str(error):
+                raise
+        size = f"{picture.shape[1]} x {picture.shape[0]}"
+        raise MemoryError(
+            f"a picture of {size} pixels does not fit into memory: give {smaller}"
+        ) from error
 
 
 def blend(content: np.ndarray, painted: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -162,11 +188,12 @@ def blend(content: np.ndarray, painted: np.ndarray, mask: np.ndarray) -> np.ndar
     return (share * painted + (1 - share) * content).round().astype(np.uint8)
 
 
-def shrink(picture: np.ndarray, size: int | None) -> np.ndarray:
-    """Scaled down so that the longer side has at most `size` pixels."""
+def shrink(picture: np.ndarray, size: int | None, name: str = "max_size") -> np.ndarray:
+    """Scaled down so that the longer side has at most `size` pixels, which `name` asks for."""
+    if size is not None:
+        check_whole(name, size, 16)
     if size is None or max(picture.shape[:2]) <= size:
         return picture
-    check_whole("size", size, 16)
     scale = size / max(picture.shape[:2])
     sides = [max(1, round(side * scale)) for side in picture.shape[1::-1]]
     return cv2.resize(picture, sides, interpolation=cv2.INTER_AREA)

@@ -9,6 +9,8 @@ from PIL import Image
 from robustnet_mm.registry import DATASETS
 from robustnet_mm.style_transfer import DrawSampler, datasets
 
+FIRST = datasets.DRAWS  # the first draw of seed 0
+
 
 def picture(seed, height=40, width=60):
     noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
@@ -74,8 +76,11 @@ def test_pictures_are_scaled_by_their_shorter_side_and_cut(folders):
     assert whole.shape == (3, 20, 30) and whole.dtype == torch.uint8
     cut = dataset(folders, pairs="product", size=20, crop=16)[0]["inputs"]["content"]
     assert torch.equal(cut, whole[:, 2:18, 7:23])  # the middle
-    assert dataset(folders, size=20, crop=16)[0]["inputs"]["style"].shape == (3, 16, 16)
-    assert dataset(folders)[0]["inputs"]["content"].shape == (3, 40, 60)
+    drawn = dataset(folders, size=20, crop=16)
+    assert drawn[FIRST]["inputs"]["style"].shape == (3, 16, 16)
+    assert dataset(folders)[FIRST]["inputs"]["content"].shape == (3, 40, 60)
+    with pytest.raises(ValueError, match="DrawSampler.*got index 2 of another one"):
+        drawn[2]
 
 
 def test_grey_alpha_cmyk_and_turned_files_are_pictures(tmp_path, folders):
@@ -95,6 +100,13 @@ def test_grey_alpha_cmyk_and_turned_files_are_pictures(tmp_path, folders):
     )
 
 
+def test_a_strip_is_named_before_it_is_scaled(tmp_path, folders):
+    cv2.imwrite(str(tmp_path / "strip.png"), np.zeros((2, 100, 3), np.uint8))
+    data = dataset(folders, content=[str(tmp_path / "strip.png")], pairs="product", size=32)
+    with pytest.raises(ValueError, match=r"strip\.png is a strip of 100 x 2 pixels"):
+        data[0]
+
+
 def test_a_broken_file_is_named_or_another_pair_is_drawn(tmp_path, folders):
     broken = tmp_path / "contents" / "0.png"
     broken.write_bytes(broken.read_bytes()[:500])
@@ -103,11 +115,11 @@ def test_a_broken_file_is_named_or_another_pair_is_drawn(tmp_path, folders):
     ):
         dataset(folders, pairs="product")[0]
     skipping = dataset(folders, on_error="skip")
-    assert all(names(skipping[k])[0] != "0.png" for k in range(3))
+    assert all(names(skipping[FIRST + k])[0] != "0.png" for k in range(3))
     assert skipping.load.skipped == {str(broken)}
     alone = dataset(folders, content=[str(broken)], on_error="skip")
     with pytest.raises(ValueError, match="ten pictures in a row are broken"):
-        alone[0]
+        alone[FIRST]
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,15 @@ def test_fid_of_two_clouds_by_hand():
     assert abs(same) < 1e-6
 
 
+def test_kid_draws_its_subsets_alike_each_time_and_leaves_the_random_state_alone():
+    painted, paintings = torch.randn(40, 3), torch.randn(9, 3)
+    before = torch.get_rng_state()
+    assert frechet_and_kernel(painted, paintings) == frechet_and_kernel(painted, paintings)
+    assert torch.equal(torch.get_rng_state(), before)
+    with pytest.raises(ValueError, match="two pictures on each side, got 1"):
+        frechet_and_kernel(painted[:1], paintings)
+
+
 def test_copies_of_the_paintings_are_told(tmp_path):
     for k in range(4):
         noise = np.random.default_rng(k).integers(0, 256, (40, 48, 3), np.uint8)

@@ -1,5 +1,6 @@
 import copy
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,13 @@ TOWER = dict(type="robustnet_mm.ConvTower", arch="nano")
 def loss_of(**kwargs):
     settings = dict(network=VGG, content_layers=["relu2_1"], style_layers=["relu1_1", "relu2_1"])
     return MODELS.build(dict(type="robustnet_mm.PerceptualLoss", **settings | kwargs))
+
+
+def test_gram_of_half_precision_does_not_overflow():
+    feat = 2 * torch.rand(1, 3, 300, 300)
+    with torch.autocast("cpu", dtype=torch.float16):
+        found = gram(feat.half())
+    np.testing.assert_allclose(found, gram(feat), rtol=1e-3)  # the maps were rounded to 11 bits
 
 
 @pytest.mark.parametrize("arch", ["vgg16", "vgg19"])

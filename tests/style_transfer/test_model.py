@@ -3,6 +3,8 @@ import torch
 from helpers import apart, close, open_exchanges
 from mmengine.optim import build_optim_wrapper
 
+from robustnet_mm.models import TowerOutputs
+from robustnet_mm.models.towers.normalize import IMAGENET_NORM
 from robustnet_mm.registry import MODELS
 
 NANO = dict(type="robustnet_mm.RobustNet", arch="nano")
@@ -18,7 +20,7 @@ PREPROCESSOR = dict(
 
 
 def model_of(backbone=NANO, **kwargs):
-    settings = dict(backbone=backbone, width=16, data_preprocessor=PREPROCESSOR) | kwargs
+    settings = dict(backbone=backbone, width=64, data_preprocessor=PREPROCESSOR) | kwargs
     model = MODELS.build(dict(type="robustnet_mm.RobustStyleTransfer", **settings))
     open_exchanges(model.backbone)
     return model.eval()
@@ -168,12 +170,45 @@ def test_the_penalty_is_the_squared_slope_of_the_discriminator():
         (dict(loss_weights=dict(styl=1)), "did you mean 'style'"),
         (dict(loss_weights=dict(style=-1)), "loss_weights.style must be a finite number"),
         (dict(backbone=dict(NANO, out_type="pyramid")), "out_type='towers'"),
+        (dict(backbone=dict(NANO, data_norm=IMAGENET_NORM)), "for pictures in 0..1"),
+        (dict(backbone=dict(NANO, vit=dict(data_norm=IMAGENET_NORM))), "for pictures in 0..1"),
+        (dict(data_preprocessor=dict(PREPROCESSOR, std=[1] * 3)), "must have mean="),
         (dict(backbone=dict(type="robustnet_mm.ConvTower", arch="nano")), "must be a RobustNet"),
     ],
 )
 def test_settings_that_do_not_fit_are_named(change, said):
     with pytest.raises(ValueError, match=said):
         model_of(**change)
+
+
+def test_the_adversarial_branch_says_what_it_does_not_take():
+    cfg = dict(constructor="robustnet_mm.AdversarialConstructor")
+    one = dict(type="OptimWrapper", optimizer=dict(type="Adam", lr=1e-3))
+    with pytest.raises(ValueError, match="optim_wrapper.discriminator must be a dict"):
+        build_optim_wrapper(model_of(), dict(cfg, generator=one))
+    parts = dict(generator=dict(one), discriminator=dict(one))
+    with pytest.raises(ValueError, match="got optimizer: each part has its own"):
+        build_optim_wrapper(model_of(), dict(cfg, **parts, optimizer=dict(lr=1e-3)))
+    with pytest.raises(ValueError, match="needs a model with a discriminator"):
+        build_optim_wrapper(model_of(), dict(cfg, **parts))
+
+
+def test_patches_that_reach_beyond_the_picture_are_read_where_they_are():
+    """A ViT of patch 14 has 19 patches on 256 pixels: 266. Tokens tell where their middle is."""
+    vit = dict(
+        type="robustnet_mm.ViTTower",
+        model_name="vit_small_patch14_dinov2",
+        model_args=dict(depth=2, embed_dim=48, num_heads=3),
+    )
+    cnn = dict(type="robustnet_mm.ConvTower", arch="nano")
+    reader = model_of(dict(type=NANO["type"], cnn=cnn, vit=vit, weave=[(0, 0)])).reader
+    reader.vit = torch.nn.Identity()
+    middles = 14 * (torch.arange(19.0) + 0.5)
+    tokens = middles.repeat(19)[None, :, None]
+    found = reader(TowerOutputs((), tokens, (19, 19)), "vit", (32, 32))[0, 0, 5]
+    inside = slice(1, 31)  # at the border a resize repeats the outermost patch
+    expected = 8 * (torch.arange(32.0) + 0.5)
+    assert (found - expected)[inside].abs().max() < 2
 
 
 def test_what_cannot_be_painted_is_named():

@@ -11,7 +11,7 @@ from robustnet_mm.style_transfer.stylizer import Stylizer, shrink, tiles
 MODEL = dict(
     type="robustnet_mm.RobustStyleTransfer",
     backbone=dict(type="robustnet_mm.RobustNet", arch="nano"),
-    width=16,
+    width=64,
 )
 
 
@@ -46,9 +46,7 @@ def far(one, other):
 def test_a_picture_is_painted_as_by_the_model_and_twice_the_same(stylize):
     painted = stylize(CONTENT, [STYLE])
     assert painted.shape == CONTENT.shape and painted.dtype == np.uint8
-    content, style = (
-        torch.from_numpy(p.copy()).permute(2, 0, 1)[None] / 255 for p in (CONTENT, STYLE)
-    )
+    content, style = (stylize._tensor(picture) for picture in (CONTENT, STYLE))
     with torch.no_grad():
         expected = stylize.model.stylize(content, [style])[0].clamp(0, 1).permute(1, 2, 0) * 255
     assert far(painted, expected.numpy()) <= 0.51  # rounded to whole values
@@ -61,8 +59,9 @@ def test_the_mask_limits_the_style_to_the_pixel(stylize):
     whole, part = stylize(CONTENT, [STYLE]), stylize(CONTENT, [STYLE], mask=mask)
     assert np.array_equal(part[:, :50], CONTENT[:, :50])
     assert np.array_equal(part[:, 50:], whole[:, 50:])
-    with pytest.raises(ValueError, match=r"size of the content, \(70, 101\), got \(101, 70\)"):
-        stylize(CONTENT, [STYLE], mask=mask.T)
+    for wrong in (mask.T, mask.astype(bool), mask / 255):
+        with pytest.raises(ValueError, match=r"mask must be an array \(70, 101\) uint8"):
+            stylize(CONTENT, [STYLE], mask=wrong)
 
 
 def test_sizes_shrink_and_never_grow(stylize):
@@ -123,13 +122,18 @@ def test_what_does_not_fit_into_memory_offers_tiles(stylize, monkeypatch):
         )
 
     monkeypatch.setattr(stylize.model, "paint", full)
-    with pytest.raises(MemoryError, match="101 x 70 pixels does not fit.*tile=512"):
+    with pytest.raises(MemoryError, match="101 x 70 pixels does not fit.*smaller tile"):
         stylize(CONTENT, [STYLE])
 
 
 def test_a_config_or_picture_of_another_kind_is_named(files, stylize, tmp_path):
-    with pytest.raises(ValueError, match=r"must be \(H, W, 3\) uint8"):
-        stylize(CONTENT[..., 0], [STYLE])
+    for wrong in (CONTENT[..., 0], CONTENT / 255):
+        with pytest.raises(ValueError, match=r"must be an array \(H, W, 3\) uint8"):
+            stylize.read_style(wrong)
+    with pytest.raises(ValueError, match="styles must hold one style at least"):
+        stylize(CONTENT, [])
+    with pytest.raises(ValueError, match="max_size must be a whole number from 16"):
+        stylize(CONTENT, [STYLE], max_size=8)
     other = tmp_path / "other.py"
     other.write_text("model = dict(type='mmdet.MaskRCNN')\n")
     with pytest.raises(ValueError, match="must be of a RobustStyleTransfer, got mmdet.MaskRCNN"):

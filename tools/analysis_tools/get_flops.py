@@ -63,7 +63,7 @@ def main():
     cfg = Config.fromfile(args.config)
     cfg.merge_from_dict(args.cfg_options or {})
     init_default_scope(cfg.default_scope)
-    host = host_of(cfg)
+    host = host_of(cfg, of_images=True)
     sides = args.shape or host.sides
     shape = (sides[0], sides[-1])
     parts = count(MODELS.build(cfg.model), make_input(host, shape))
