@@ -12,6 +12,7 @@ _none = {"model.backbone.direction": "none"}
 _neck = {"model.neck.0.form": "gated"}
 _form = "model.backbone.form"
 _rate = "optim_wrapper.paramwise_cfg.fius"
+_mean = {"model.neck.0.form": "zero_mean"}
 grid = dict(
     _delete_=True,
     row=dict(
@@ -19,6 +20,8 @@ grid = dict(
         none_gated={**_none, **_neck},
         gated={_form: "gated", **_neck},
         zero={},
+        none_zero_mean={**_none, **_mean},
+        zero_zero_mean=_mean,
         zero_fast={_rate: dict(lr_mult=5.0)},
         zero_gelu={_form: "zero_linear_layer_gelu"},
         zero_no_norm={_form: "zero_linear_none"},

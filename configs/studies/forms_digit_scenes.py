@@ -10,6 +10,7 @@ _base_ = "./digit_scenes_detection.py"
 
 _none = {"model.backbone.direction": "none"}
 _neck = {"model.neck.0.form": "gated"}
+_mean = {"model.neck.0.form": "zero_mean"}
 grid = dict(
     _delete_=True,
     row=dict(
@@ -17,6 +18,8 @@ grid = dict(
         none_gated={**_none, **_neck},
         gated={"model.backbone.form": "gated", **_neck},
         zero={},
+        none_zero_mean={**_none, **_mean},
+        zero_zero_mean=_mean,
         cnn=_base_.grid.row.cnn,
     ),
 )
