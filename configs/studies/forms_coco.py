@@ -12,6 +12,7 @@ _none = {"model.backbone.direction": "none"}
 _neck = {"model.neck.0.form": "gated"}
 _form = "model.backbone.form"
 _rate = "optim_wrapper.paramwise_cfg.fius"
+_sqrt = {"model.neck.0.form": "zero_sqrt"}
 _mean = {"model.neck.0.form": "zero_mean"}
 grid = dict(
     _delete_=True,
@@ -22,6 +23,8 @@ grid = dict(
         zero={},
         none_zero_mean={**_none, **_mean},
         zero_zero_mean=_mean,
+        none_sqrt={**_none, **_sqrt},
+        sqrt={"model.backbone.form": "zero_sqrt", **_sqrt},
         zero_fast={_rate: dict(lr_mult=5.0)},
         zero_gelu={_form: "zero_linear_layer_gelu"},
         zero_no_norm={_form: "zero_linear_none"},

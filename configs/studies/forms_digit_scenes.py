@@ -10,6 +10,7 @@ _base_ = "./digit_scenes_detection.py"
 
 _none = {"model.backbone.direction": "none"}
 _neck = {"model.neck.0.form": "gated"}
+_sqrt = {"model.neck.0.form": "zero_sqrt"}
 _mean = {"model.neck.0.form": "zero_mean"}
 grid = dict(
     _delete_=True,
@@ -20,6 +21,8 @@ grid = dict(
         zero={},
         none_zero_mean={**_none, **_mean},
         zero_zero_mean=_mean,
+        none_sqrt={**_none, **_sqrt},
+        sqrt={"model.backbone.form": "zero_sqrt", **_sqrt},
         cnn=_base_.grid.row.cnn,
     ),
 )

@@ -24,6 +24,8 @@ grid = dict(
         zero_batch_norm={_form: "zero_linear_batch"},
         zero_no_norm={_form: "zero_linear_none"},
         zero_gelu={_form: "zero_linear_layer_gelu"},
+        sqrt={_form: "zero_sqrt", _rate: dict(lr_mult=1.0)},
+        sqrt_fast={_form: "zero_sqrt"},
         gated_slow={_form: "gated", _rate: dict(lr_mult=1.0)},
         gated_fast={_form: "gated", _rate: dict(lr_mult=25.0)},
         ungated={_form: "ungated"},

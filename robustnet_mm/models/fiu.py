@@ -41,6 +41,13 @@ class ScaledZeroLinear(ZeroLinear):
         return F.linear(x, self.weight / self.in_features, self.bias)
 
 
+class SqrtZeroLinear(ZeroLinear):
+    """`W x / sqrt(C) + b`: between a sum and a mean."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight / self.in_features**0.5, self.bias)
+
+
 class TokenBatchNorm(nn.BatchNorm1d):
     def forward(self, x):
         return super().forward(x.flatten(0, 1)).view_as(x)
@@ -57,10 +64,12 @@ NORMS = {  # tried before the zero layer
 class Squeeze(nn.Module):
     """Map to tokens: (N, Cd, H, W) -> (N, h*w, D), by way of a mean over each token's cell."""
 
-    def __init__(self, in_channels: int, embed_dims: int, norm: str = "layer"):
+    def __init__(
+        self, in_channels: int, embed_dims: int, norm: str = "layer", linear=ScaledZeroLinear
+    ):
         super().__init__()
         self.norm = NORMS[norm](in_channels)
-        self.linear = ScaledZeroLinear(in_channels, embed_dims)
+        self.linear = linear(in_channels, embed_dims)
 
     def forward(self, detail: Tensor, grid: tuple[int, int]) -> Tensor:
         return self.linear(self.norm(map_to_tokens(pool_to_grid(detail, grid))))
@@ -73,10 +82,12 @@ class Expand(nn.Module):
     everything else runs at token resolution.
     """
 
-    def __init__(self, embed_dims: int, out_channels: int, norm: str = "layer"):
+    def __init__(
+        self, embed_dims: int, out_channels: int, norm: str = "layer", linear=ScaledZeroLinear
+    ):
         super().__init__()
         self.norm = NORMS[norm](embed_dims)
-        self.linear = ScaledZeroLinear(embed_dims, out_channels)
+        self.linear = linear(embed_dims, out_channels)
 
     def forward(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
         return tokens_to_map(self.linear(self.norm(tokens)), grid)
@@ -88,6 +99,7 @@ FORMS = {  # of an exchange: how it squeezes, how it expands
         f"zero_linear_{norm}": (partial(Squeeze, norm=norm), partial(Expand, norm=norm))
         for norm in ("batch", "none", "layer_gelu")
     },
+    "zero_sqrt": (partial(Squeeze, linear=SqrtZeroLinear), partial(Expand, linear=SqrtZeroLinear)),
     "gated": (partial(PaperSqueeze, gated=True), partial(PaperExpand, gated=True)),
     "ungated": (partial(PaperSqueeze, gated=False), partial(PaperExpand, gated=False)),
 }

@@ -8,13 +8,14 @@ from torch import Tensor, nn
 from robustnet_mm.arguments import check_choice, check_init_cfg, check_whole, check_wholes
 from robustnet_mm.registry import MODELS
 
-from .fiu import ScaledZeroLinear, ZeroLinear
+from .fiu import ScaledZeroLinear, SqrtZeroLinear, ZeroLinear
 from .grids import tokens_to_map
 from .paper_fiu import GatedLinear
 
 _LINEARS = {
     "zero_linear": ZeroLinear,
     "zero_mean": ScaledZeroLinear,
+    "zero_sqrt": SqrtZeroLinear,
     "gated": GatedLinear,
     "ungated": nn.Linear,
 }
