@@ -96,7 +96,7 @@ def open_exchanges(net):
         if name.endswith("gate.scale"):
             nn.init.constant_(parameter, 0.5)
     for layer in (module for module in net.modules() if isinstance(module, ZeroLinear)):
-        nn.init.normal_(layer.weight, std=0.5 * layer.in_features**0.5)
+        nn.init.normal_(layer.weight, std=0.5)
         nn.init.normal_(layer.bias, std=0.1)
     waken(net.cnn)
     return net

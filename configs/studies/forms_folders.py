@@ -16,13 +16,13 @@ grid = dict(
     _delete_=True,
     row=dict(
         none=_base_.grid.row.none,
-        gated={_form: "gated"},
+        gated={_form: "gated", _rate: dict(lr_mult=5.0)},
         zero={},
-        zero_slow={_rate: dict(lr_mult=1.0)},
-        zero_fast={_rate: dict(lr_mult=25.0)},
+        zero_slow={_rate: dict(lr_mult=0.2)},
+        zero_fast={_rate: dict(lr_mult=5.0)},
         gated_slow={_form: "gated", _rate: dict(lr_mult=1.0)},
         gated_fast={_form: "gated", _rate: dict(lr_mult=25.0)},
-        ungated={_form: "ungated"},
+        ungated={_form: "ungated", _rate: dict(lr_mult=5.0)},
     ),
 )
 reads = dict(_delete_=True)

@@ -22,7 +22,7 @@ common = {
     "param_scheduler.0.end": 0.5,
     "param_scheduler.1.begin": 0.5,
     "param_scheduler.1.end": 2,
-    "optim_wrapper.paramwise_cfg.fius": dict(lr_mult=5.0),
+    "optim_wrapper.paramwise_cfg.fius": dict(lr_mult=1.0),  # gated ones were measured at 5
 }
 _none = {"model.backbone.direction": "none"}
 _losses = "model.head.loss_weights"

@@ -22,13 +22,13 @@ grid = dict(
         both_gates_fast={
             **_frozen,
             "model.backbone.form": "gated",
+            f"{_rates}.fius.lr_mult": 5.0,
             f"{_rates}.gates": dict(lr_mult=20.0),
         },
-        both_fius_slow={**_frozen, f"{_rates}.fius.lr_mult": 1.0},
+        both_fius_slow={**_frozen, f"{_rates}.fius.lr_mult": 0.2},
         both_projections_slow={
             **_frozen,
             "model.backbone.form": "gated",
-            f"{_rates}.fius.lr_mult": 1.0,
             f"{_rates}.gates": dict(lr_mult=5.0),
         },
         vit_to_cnn={**_frozen, "model.backbone.direction": "vit_to_cnn"},

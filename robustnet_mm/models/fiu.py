@@ -23,24 +23,21 @@ FUSES = ("sum", "attention")
 
 
 class ZeroLinear(nn.Linear):
-    """A linear layer whose weight and bias start at zero: (..., C) -> (..., D)."""
+    """`W x / sqrt(C) + b`, W and b zero at the start: (..., C) -> (..., D).
+
+    A step of Adam moves every weight by the learning rate, and so a sum over C inputs by up to C
+    times the rate: at the rate of fresh heads that undoes what both networks know. A mean, which is
+    moved by the rate itself, hardly begins in a short fine-tuning. The root of C lies between; it
+    is the scale of the NTK parametrisation (Jacot et al. 2018).
+    """
 
     def reset_parameters(self):
         nn.init.zeros_(self.weight)
         nn.init.zeros_(self.bias)
 
-
-class ScaledZeroLinear(ZeroLinear):
-    """`W x / C + b`, zero at the start: (..., C) -> (..., D).
-
-    Without the division a step of Adam, which moves every weight by the learning rate, would move
-    a sum over C inputs C times as far as the rate says, and undo what both networks know (the
-    factor of an output layer in muP: Yang et al. 2022).
-    """
-
     def forward(self, x: Tensor) -> Tensor:
         rows = x.flatten(0, -2)  # the product is scaled while it is made, without a copy of W
-        result = torch.addmm(self.bias, rows, self.weight.t(), alpha=1 / self.in_features)
+        result = torch.addmm(self.bias, rows, self.weight.t(), alpha=self.in_features**-0.5)
         return result.unflatten(0, x.shape[:-1])
 
 
@@ -50,7 +47,7 @@ class Squeeze(nn.Module):
     def __init__(self, in_channels: int, embed_dims: int):
         super().__init__()
         self.norm = nn.LayerNorm(in_channels, eps=1e-6)
-        self.linear = ScaledZeroLinear(in_channels, embed_dims)
+        self.linear = ZeroLinear(in_channels, embed_dims)
 
     def forward(self, detail: Tensor, grid: tuple[int, int]) -> Tensor:
         return self.linear(self.norm(map_to_tokens(pool_to_grid(detail, grid))))
@@ -66,7 +63,7 @@ class Expand(nn.Module):
     def __init__(self, embed_dims: int, out_channels: int):
         super().__init__()
         self.norm = nn.LayerNorm(embed_dims, eps=1e-6)
-        self.linear = ScaledZeroLinear(embed_dims, out_channels)
+        self.linear = ZeroLinear(embed_dims, out_channels)
 
     def forward(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
         return tokens_to_map(self.linear(self.norm(tokens)), grid)

@@ -177,9 +177,9 @@ def channel_strengths(model: nn.Module) -> dict[str, np.ndarray]:
     """How far each channel of each exchange is open: 0 at the start.
 
     'exchange 0 squeeze' -> (D,), 'exchange 0 expand' -> (Cd,): the norm of the channel's weights in
-    the layer that starts at zero, over its width C: the root mean square of what they add, were its
-    inputs uncorrelated and of deviation 1. Or the size of the channel's gate. None for ungated
-    units.
+    the layer that starts at zero, over sqrt(C) of its width C: the root mean square of what they
+    add, were its inputs uncorrelated and of deviation 1. Or the size of the channel's gate. None
+    for ungated units.
     """
     found = {}
     for k, fiu in enumerate(net_of(model, "strengths").fius):
@@ -187,7 +187,7 @@ def channel_strengths(model: nn.Module) -> dict[str, np.ndarray]:
             unit = getattr(fiu, name)
             if isinstance(unit, Squeeze | Expand):
                 linear = layer_of(unit)
-                strength = linear.weight.norm(dim=1) / linear.in_features
+                strength = linear.weight.norm(dim=1) / linear.in_features**0.5
             elif isinstance(getattr(unit, "gate", None), Gate):
                 strength = unit.gate.scale.abs()
             else:

@@ -54,7 +54,7 @@ def test_every_epoch_keeps_each_heads_accuracy_and_each_exchanges_state(trained)
         for side in ("squeeze", "expand"):
             part, found = getattr(fiu, side), last[f"{k}_{side}"]
             weight = part.linear.weight
-            close(found["strength"], weight.norm(dim=1).mean() / weight.size(1))
+            close(found["strength"], weight.norm(dim=1).mean() / weight.size(1) ** 0.5)
             close(found["weight"], weight.norm())
             assert sum(found["strength_histogram"][0]) == weight.size(0)
             assert sum(found["weight_histogram"][0]) == weight.numel()

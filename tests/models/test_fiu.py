@@ -66,7 +66,7 @@ def test_pooling_takes_each_cell_from_its_own_place():
 def test_a_squeeze_maps_the_normed_mean_of_each_cell():
     squeeze = random_(Squeeze(16, 24))
     means = F.avg_pool2d(DETAIL, 4).flatten(2).transpose(1, 2)
-    expected = squeeze.norm(means) @ squeeze.linear.weight.T / 16 + squeeze.linear.bias
+    expected = squeeze.norm(means) @ squeeze.linear.weight.T / 16**0.5 + squeeze.linear.bias
     close(squeeze(DETAIL, (2, 3)), expected, squeeze)
 
 
@@ -74,7 +74,7 @@ def test_an_expand_maps_each_normed_token_to_its_place():
     expand, tokens = random_(Expand(24, 16)), torch.randn(2, 3 + 6, 24)
     guide = expand(tokens, (2, 3))
     token = expand.norm(tokens[1, 3 + 4])  # row 1, column 1
-    close(guide[1, :, 1, 1], expand.linear.weight @ token / 24 + expand.linear.bias, expand)
+    close(guide[1, :, 1, 1], expand.linear.weight @ token / 24**0.5 + expand.linear.bias, expand)
 
 
 @pytest.mark.parametrize("form", FORMS)

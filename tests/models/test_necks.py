@@ -43,7 +43,8 @@ def test_what_is_added_is_the_resized_projection_of_the_normed_map(out):
     )
     vit_map = tokens.transpose(1, 2).reshape(2, 96, *out.grid)
     linear = neck.linears[1]
-    level = torch.einsum("cd,ndhw->nchw", linear.weight, vit_map) + linear.bias[:, None, None]
+    level = torch.einsum("cd,ndhw->nchw", linear.weight / 96**0.5, vit_map)
+    level = level + linear.bias[:, None, None]
     size = out.maps[1].shape[-2:]
     added = torch.nn.functional.interpolate(level, size, mode="bilinear", align_corners=False)
     close(neck(out)[1], out.maps[1] + added, depth=2)
