@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-import torchvision
 from helpers import close
+from torchvision.models import vgg
 
 from robustnet_mm.registry import MODELS
 from robustnet_mm.style_transfer.losses import gram, total_variation
@@ -22,6 +22,14 @@ def loss_of(**kwargs):
     return MODELS.build(dict(type="robustnet_mm.PerceptualLoss", **settings | kwargs))
 
 
+def published(arch, path):
+    """torchvision's `features` with random weights, and a file of them under its names."""
+    layout = vgg.cfgs[dict(vgg16="D", vgg19="E")[arch]]
+    features = vgg.make_layers(layout, batch_norm=False).eval()
+    torch.save({f"features.{key}": value for key, value in features.state_dict().items()}, path)
+    return features
+
+
 def test_gram_of_half_precision_does_not_overflow():
     feat = 2 * torch.rand(1, 3, 300, 300)
     with torch.autocast("cpu", dtype=torch.float16):
@@ -31,8 +39,7 @@ def test_gram_of_half_precision_does_not_overflow():
 
 @pytest.mark.parametrize("arch", ["vgg16", "vgg19"])
 def test_maps_are_torchvisions_by_name_from_a_file(arch, tmp_path):
-    model = getattr(torchvision.models, arch)(weights=None).eval()
-    torch.save(model.state_dict(), tmp_path / "vgg.pth")
+    model = published(arch, tmp_path / "vgg.pth")
     net = VGGFeatures(arch, ["relu1_2", "relu3_1"], checkpoint=str(tmp_path / "vgg.pth"))
     mean, std = (
         torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -40,17 +47,16 @@ def test_maps_are_torchvisions_by_name_from_a_file(arch, tmp_path):
     x = (PICTURES - mean) / std
     found = net(PICTURES)
     assert list(found) == ["relu1_2", "relu3_1"]
-    close(found["relu1_2"], model.features[:4](x), depth=3)
-    close(found["relu3_1"], model.features[:12](x), depth=6)  # two blocks of two convolutions
+    close(found["relu1_2"], model[:4](x), depth=3)
+    close(found["relu3_1"], model[:12](x), depth=6)  # two blocks of two convolutions
 
 
 def test_blue_first_and_other_means_are_stated_in_the_config(tmp_path):
-    model = torchvision.models.vgg16(weights=None).eval()
-    torch.save(model.state_dict(), tmp_path / "vgg.pth")
+    model = published("vgg16", tmp_path / "vgg.pth")
     norm = dict(mean=(122.0, 116.0, 104.0), std=(1.0, 1.0, 1.0))
     net = VGGFeatures("vgg16", ["relu1_1"], str(tmp_path / "vgg.pth"), norm, to_bgr=True)
     x = (255 * PICTURES - torch.tensor(norm["mean"]).view(3, 1, 1)).flip(1)
-    close(net(PICTURES)["relu1_1"], model.features[:2](x), depth=3)
+    close(net(PICTURES)["relu1_1"], model[:2](x), depth=3)
 
 
 def test_the_network_is_no_part_of_its_loss():
