@@ -23,12 +23,12 @@ from mmengine.config import DictAction
 from mmengine.utils import track_iter_progress
 from torch import Tensor
 
-from robustnet_mm.datasets import LoadImage
+from robustnet_mm.datasets import IMAGE_SUFFIXES, LoadImage
 from robustnet_mm.engine.launch import make_work_dir
 from robustnet_mm.files import WholeFileBackend
 from robustnet_mm.look.index import write_index, write_thumbnail
 from robustnet_mm.style_transfer.colors import match_colors
-from robustnet_mm.style_transfer.datasets import SUFFIXES, pictures_of
+from robustnet_mm.style_transfer.datasets import pictures_of
 from robustnet_mm.style_transfer.hooks import tile as lay_out
 from robustnet_mm.style_transfer.stylizer import PRESERVE, Stylizer
 
@@ -241,8 +241,8 @@ def square(picture: np.ndarray) -> np.ndarray:
 
 def main():
     args = parse_args()
-    contents = find("content", args.content, SUFFIXES + VIDEOS)
-    todo = jobs(contents, find("style", args.style, SUFFIXES), args)
+    contents = find("content", args.content, IMAGE_SUFFIXES + VIDEOS)
+    todo = jobs(contents, find("style", args.style, IMAGE_SUFFIXES), args)
     painter, out = Painter(args), Path(args.out_dir)
     if not 0 <= args.alpha <= 1:
         raise ValueError(f"--alpha must be in 0..1, got {args.alpha}")

@@ -2,7 +2,7 @@
 
 from robustnet_mm.datasets.checks import check_data
 from robustnet_mm.datasets.digit_scenes import make_digit_scenes
-from robustnet_mm.datasets.loading import LoadImage
+from robustnet_mm.datasets.loading import IMAGE_SUFFIXES, LoadImage
 from robustnet_mm.datasets.own_data import (
     coco_classes,
     folder_classes,
@@ -12,6 +12,7 @@ from robustnet_mm.datasets.own_data import (
 )
 
 __all__ = [
+    "IMAGE_SUFFIXES",
     "LoadImage",
     "check_data",
     "coco_classes",

@@ -15,6 +15,7 @@ from robustnet_mm.arguments import check_choice
 from robustnet_mm.datasets.cut_files import ends_early
 from robustnet_mm.registry import TRANSFORMS
 
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 # first bytes of a format -> the marker that ends a whole file of it
 END_MARKERS = {b"\xff\xd8\xff": b"\xff\xd9", b"\x89PNG\r\n\x1a\n": b"IEND"}
 WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")  # Pillow's, of more than 8 bits

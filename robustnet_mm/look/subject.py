@@ -14,7 +14,7 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 from torch import Tensor, nn
 
 from robustnet_mm.datasets.checks import leaf_datasets
-from robustnet_mm.datasets.loading import LoadImage
+from robustnet_mm.datasets.loading import IMAGE_SUFFIXES, LoadImage
 from robustnet_mm.engine.checks import check_normalization
 from robustnet_mm.engine.launch import read_config
 from robustnet_mm.hosts import host_of
@@ -22,8 +22,6 @@ from robustnet_mm.weights.files import find_state_dict, read_checkpoint
 from robustnet_mm.weights.load import load_into
 
 from .detections import Annotations
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 
 class UnreadableImageError(ValueError):

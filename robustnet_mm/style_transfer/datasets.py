@@ -1,6 +1,7 @@
 """Pairs of a content and a style, from two folders."""
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import mmcv
@@ -10,17 +11,20 @@ from mmengine.dist import get_dist_info, sync_random_seed
 from torch.utils.data import Dataset, Sampler
 
 from robustnet_mm.arguments import check_choice, check_whole
-from robustnet_mm.datasets import LoadImage
+from robustnet_mm.datasets import IMAGE_SUFFIXES, LoadImage
 from robustnet_mm.registry import DATA_SAMPLERS, DATASETS
 
+from .pixels import from_array
 from .preprocessor import StyleSample
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 PAIRS = ("random", "product", "aligned")
+LONGEST = 32  # times the shorter side
+DRAWS = 2**32  # the draws of a training have numbers below
+_NAMES = ("content_path", "style_path")
 
 
 def pictures_of(
-    name: str, place: str | Path | Sequence[str | Path], suffixes: tuple[str, ...] = SUFFIXES
+    name: str, place: str | Path | Sequence[str | Path], suffixes: tuple[str, ...] = IMAGE_SUFFIXES
 ) -> list[str]:
     """The pictures of a folder and of those below it, sorted; or a list of files as it is.
 
@@ -49,8 +53,10 @@ def pictures_of(
     return found
 
 
-LONGEST = 32  # times the shorter side
-DRAWS = 2**32  # the draws of a training have numbers below
+@lru_cache(maxsize=2)  # at the end of a turn workers are in two
+def _order(seed: int, turn: int, number: int) -> np.ndarray:
+    """In which the contents come in this turn through them all."""
+    return np.random.default_rng([seed, turn]).permutation(number)
 
 
 @DATA_SAMPLERS.register_module()
@@ -151,7 +157,7 @@ class ContentStyleDataset(Dataset):
                 f"{index} of another one, which would repeat the same pairs"
             )
         turn, place = divmod(number, len(self.contents))
-        order = np.random.default_rng([seed, turn]).permutation(len(self.contents))
+        order = _order(seed, turn, len(self.contents))
         rng = np.random.default_rng([seed, number, 1])
         return order[place], rng.integers(len(self.styles)), rng
 
@@ -191,7 +197,4 @@ class ContentStyleDataset(Dataset):
             room = [side - self.crop for side in image.shape[:2]]
             top, left = [n // 2 for n in room] if rng is None else rng.integers(np.add(room, 1))
             image = image[top : top + self.crop, left : left + self.crop]
-        return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
-
-
-_NAMES = ("content_path", "style_path")
+        return from_array(image)

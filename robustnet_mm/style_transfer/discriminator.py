@@ -1,5 +1,7 @@
 """The paper's adversarial branch: is this patch of a painting?"""
 
+import torch
+import torch.nn.functional as F
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
@@ -39,3 +41,19 @@ class PatchDiscriminator(nn.Module):
         feat = self.embed(2 * pictures - 1)
         tokens = self.blocks(feat.flatten(2).transpose(1, 2))
         return self.score(tokens).squeeze(2).unflatten(1, feat.shape[-2:])
+
+
+def discriminator_losses(
+    discriminator: nn.Module, paintings: Tensor, painted: Tensor, penalty: float
+) -> dict[str, Tensor]:
+    """Hinge loss, and R1: `penalty` / 2 times the squared slope at the paintings.
+
+    (N, 3, H, W) twice; `painted` is detached from what painted it (Mescheder et al. 2018 for R1).
+    """
+    paintings = paintings.detach().requires_grad_()
+    real, fake = discriminator(paintings), discriminator(painted)
+    (slope,) = torch.autograd.grad(real.sum(), paintings, create_graph=True)
+    return dict(
+        loss_hinge=F.relu(1 - real).mean() + F.relu(1 + fake).mean(),
+        loss_gradient_penalty=penalty / 2 * slope.square().sum((1, 2, 3)).mean(),
+    )

@@ -13,6 +13,7 @@ from robustnet_mm.registry import METRICS, MODELS
 
 from .datasets import ContentStyleDataset, pictures_of
 from .networks import Outside
+from .pixels import to_unit
 
 EPS = 0.1  # of the memorisation distance, as in the competition that MiFID comes from
 
@@ -120,7 +121,7 @@ class LikenessMetric(BaseMetric):
     @torch.no_grad()
     def _features(self, picture: Tensor) -> dict[str, Tensor]:
         """(3, H, W) uint8, RGB -> name -> (D,)"""
-        unit = picture[None].to(get_device()).float() / 255
+        unit = to_unit(picture.to(get_device()))
         found = {}
         for name, network in self.networks.items():
             *_, last = network(unit).values()

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import mmcv
 import numpy as np
 import torch
+from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
@@ -12,6 +13,7 @@ from robustnet_mm.arguments import check_whole
 from robustnet_mm.registry import HOOKS
 
 from .datasets import ContentStyleDataset, pictures_of
+from .pixels import from_array, to_array, to_bytes, to_unit
 
 
 def tile(rows: Sequence[Sequence[np.ndarray]], gap: int = 4) -> np.ndarray:
@@ -78,6 +80,7 @@ class StyleSnapshotHook(Hook):
                 )
             self.paths[name] = found[:number]
 
+    @master_only
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         """Paint, where it is time; the random state of the training is left alone."""
         if self.every_n_train_iters(runner, self.interval) or self.is_last_train_iter(runner):
@@ -96,23 +99,16 @@ class StyleSnapshotHook(Hook):
         blank = np.full((self.size, self.size, 3), 255, np.uint8)
         rows = [[blank, *kept["styles"]]]
         as_input = {
-            name: [_tensor(p).to(device) for p in pictures] for name, pictures in kept.items()
+            name: [to_unit(from_array(p)).to(device) for p in pictures]
+            for name, pictures in kept.items()
         }
         styles = [model.read_style(style) for style in as_input["styles"]]
         for picture, content in zip(kept["contents"], as_input["contents"], strict=True):
-            rows.append([picture, *(_picture(model.paint(content, [style])) for style in styles)])
+            painted = [model.paint(content, [style])[0] for style in styles]
+            rows.append([picture, *(to_array(to_bytes(one)) for one in painted)])
         return tile(rows)
 
     def _square(self, path: str) -> np.ndarray:
         """The middle of a picture, (size, size, 3), RGB."""
         loader = ContentStyleDataset([path], [path], "aligned", size=self.size, crop=self.size)
-        return mmcv.bgr2rgb(loader.picture(path).numpy().transpose(1, 2, 0))
-
-
-def _tensor(picture: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(picture.transpose(2, 0, 1).copy())[None].float() / 255
-
-
-def _picture(tensor: torch.Tensor) -> np.ndarray:
-    """(1, 3, H, W) around 0..1 -> (H, W, 3) uint8"""
-    return (tensor[0].clamp(0, 1) * 255).round().byte().cpu().numpy().transpose(1, 2, 0)
+        return mmcv.bgr2rgb(to_array(loader.picture(path)))

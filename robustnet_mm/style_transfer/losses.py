@@ -7,13 +7,44 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustnet_mm.arguments import check_choice, check_dict, check_flag, check_text
+from robustnet_mm.arguments import (
+    check_choice,
+    check_dict,
+    check_flag,
+    check_number,
+    check_text,
+    nearest,
+)
 from robustnet_mm.registry import MODELS
 
 from .networks import Outside
 from .transfer import adain, normalize, statistics
 
 Features = dict[str, Tensor]
+# StyTr2's; a term of weight zero is left out
+WEIGHTS = dict(
+    content=7.0,
+    style=10.0,
+    identity_pixel=70.0,
+    identity_feature=1.0,
+    total_variation=0.0,
+    adversarial=1.0,
+    gradient_penalty=10.0,
+)
+
+
+def weights_of(changes: Mapping | None) -> dict[str, float]:
+    """`WEIGHTS` with what differs.
+
+    Raises:
+        ValueError: An unknown term, or a weight that is negative or no number.
+    """
+    for name, value in (changes or {}).items():
+        if name not in WEIGHTS:
+            hint = nearest(name, WEIGHTS)
+            raise ValueError(f"loss_weights takes {', '.join(WEIGHTS)}, got {name!r}{hint}")
+        check_number(f"loss_weights.{name}", value)
+    return WEIGHTS | dict(changes or {})
 
 
 def gram(feat: Tensor) -> Tensor:
@@ -137,4 +168,4 @@ class PerceptualLoss(nn.Module):
 
     def identity(self, one: Features, other: Features) -> Tensor:
         """Mean square differences of the features themselves: the sum over all layers."""
-        return sum(F.mse_loss(one[at], other[at]) for at in dict.fromkeys(one))
+        return sum(F.mse_loss(one[at], other[at]) for at in one)

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from mmengine.evaluator import BaseMetric
-from torch import Tensor
 
 from robustnet_mm.arguments import check_text
 from robustnet_mm.registry import METRICS, MODELS
 
 from .losses import PerceptualLoss
+from .pixels import to_unit
 
 
 @METRICS.register_module()
@@ -42,7 +42,7 @@ class StyleMetric(BaseMetric):
         for content, style, sample in pairs:  # the inputs are as they were loaded, on the CPU
             painted = sample["picture"]
             seen = [
-                self.loss.features(_unit(picture.to(painted.device)))
+                self.loss.features(to_unit(picture.to(painted.device)))
                 for picture in (painted, content.flip(0), style.flip(0))
             ]
             of_result, of_content, of_style = seen
@@ -57,8 +57,3 @@ class StyleMetric(BaseMetric):
     def compute_metrics(self, results: list[dict[str, float]]) -> dict[str, float]:
         """The means."""
         return {name: sum(pair[name] for pair in results) / len(results) for name in results[0]}
-
-
-def _unit(picture: Tensor) -> Tensor:
-    """(3, H, W) uint8, RGB -> (1, 3, H, W) in 0..1"""
-    return picture[None].float() / 255

@@ -18,32 +18,22 @@ from torch import Tensor
 from robustnet_mm.arguments import (
     check_choice,
     check_dict,
-    check_number,
     check_whole,
     is_number,
-    nearest,
 )
 from robustnet_mm.models import RobustNet
 from robustnet_mm.registry import MODELS, build_part
 
 from .decoder import MirroredDecoder
-from .losses import PerceptualLoss, total_variation
+from .discriminator import discriminator_losses
+from .losses import PerceptualLoss, total_variation, weights_of
 from .networks import PICTURES
+from .pixels import to_bytes
 from .preprocessor import StyleSample
 from .readers import SOURCES, TowerReader
 from .transfer import TRANSFERS
 
 STRIDES = (4, 8)
-# StyTr2's; a term of weight zero is left out
-WEIGHTS = dict(
-    content=7.0,
-    style=10.0,
-    identity_pixel=70.0,
-    identity_feature=1.0,
-    total_variation=0.0,
-    adversarial=1.0,
-    gradient_penalty=10.0,
-)
 _BACKBONE = "dict(type='robustnet_mm.RobustNet', cnn=dict(...), vit=dict(...))"
 
 
@@ -61,7 +51,7 @@ class RobustStyleTransfer(BaseModel):
         transfer: 'attention' (three layers of cross-attention) or 'adain'.
         width: Channels of the map that is stylised.
         stride: Its stride in pixels, 4 or 8.
-        loss_weights: What differs from `WEIGHTS`.
+        loss_weights: What differs from `losses.WEIGHTS`.
         discriminator: Config of a discriminator, for the adversarial branch; then `optim_wrapper`
             has one for 'generator' and one for 'discriminator' (OptimWrapperDict).
         data_preprocessor: Config of a `StylePreprocessor`.
@@ -95,7 +85,7 @@ class RobustStyleTransfer(BaseModel):
         check_whole("width", width, 16)
         if width % 16:
             raise ValueError(f"width must be a multiple of 16 (heads, halvings), got {width}")
-        self.weights = WEIGHTS | _checked(loss_weights or {})
+        self.weights = weights_of(loss_weights)
         self.backbone = build_part("backbone", _for_pictures(backbone), _BACKBONE)
         if not isinstance(self.backbone, RobustNet) or self.backbone.out_type != "towers":
             raise ValueError(
@@ -214,7 +204,7 @@ class RobustStyleTransfer(BaseModel):
             return pictures
         samples = data_samples or [StyleSample() for _ in pictures]
         for sample, picture in zip(samples, pictures, strict=True):
-            sample.picture = (picture.clamp(0, 1) * 255).round().byte()
+            sample.picture = to_bytes(picture)
         return samples
 
     def _losses(self, contents: Tensor, styles: Tensor) -> tuple[dict[str, Tensor], Tensor]:
@@ -268,21 +258,11 @@ class RobustStyleTransfer(BaseModel):
         optim_wrapper["generator"].update_params(total)
         self.discriminator.requires_grad_(True)
         with optim_wrapper["discriminator"].optim_context(self.discriminator):
-            losses = self._discriminator_losses(styles, painted.detach())
+            penalty = self.weights["gradient_penalty"]
+            losses = discriminator_losses(self.discriminator, styles, painted.detach(), penalty)
         total, others = self.parse_losses(losses)
         optim_wrapper["discriminator"].update_params(total)
         return logged | {f"discriminator_{name}": value for name, value in others.items()}
-
-    def _discriminator_losses(self, paintings: Tensor, painted: Tensor) -> dict[str, Tensor]:
-        paintings = paintings.detach().requires_grad_()
-        real, fake = self.discriminator(paintings), self.discriminator(painted)
-        (slope,) = torch.autograd.grad(real.sum(), paintings, create_graph=True)
-        return dict(
-            loss_hinge=F.relu(1 - real).mean() + F.relu(1 + fake).mean(),
-            loss_gradient_penalty=self.weights["gradient_penalty"]
-            / 2
-            * slope.square().sum((1, 2, 3)).mean(),
-        )
 
 
 def _for_pictures(backbone: Mapping) -> dict:
@@ -295,15 +275,6 @@ def _for_pictures(backbone: Mapping) -> dict:
                 f"pictures in 0..1, got {dict(given)}: leave it out, or set it so"
             )
     return dict(backbone, data_norm=PICTURES)
-
-
-def _checked(weights: Mapping) -> dict[str, float]:
-    for name, value in weights.items():
-        if name not in WEIGHTS:
-            hint = nearest(name, WEIGHTS)
-            raise ValueError(f"loss_weights takes {', '.join(WEIGHTS)}, got {name!r}{hint}")
-        check_number(f"loss_weights.{name}", value)
-    return dict(weights)
 
 
 def _shares(shares: Sequence[float] | None, number: int) -> list[float]:

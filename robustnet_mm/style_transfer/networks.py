@@ -92,6 +92,9 @@ class VGGFeatures(nn.Module):
                 layer.inplace = False  # the maps before are read, too
         self.normalize = Renormalize(PICTURES, input_norm or IMAGENET_NORM)
         self.to_bgr = to_bgr
+        self._start(arch, checkpoint)
+
+    def _start(self, arch: str, checkpoint: str):
         if checkpoint == "random":
             _say_meaningless(arch)
             seeded = torch.Generator().manual_seed(0)

@@ -17,6 +17,7 @@ from robustnet_mm.weights import find_state_dict, load_into, read_checkpoint
 
 from .colors import match_colors, with_luminance_of
 from .model import RobustStyleTransfer
+from .pixels import from_array, to_array, to_unit
 
 PRESERVE = ("luminance", "match")
 
@@ -51,8 +52,7 @@ class Stylizer:
     def _tensor(self, picture: np.ndarray) -> Tensor:
         """(H, W, 3) uint8 -> (1, 3, H, W) in 0..1"""
         _check_pixels("a picture", picture, (*getattr(picture, "shape", ())[:2], 3))
-        tensor = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
-        return tensor[None].to(self.device).float() / 255
+        return to_unit(from_array(picture).to(self.device))
 
     @torch.no_grad()
     def read_style(self, style: np.ndarray, size: int | None = None) -> Tensor:
@@ -109,7 +109,7 @@ class Stylizer:
 
     def _painted(self, piece: Tensor, styles, shares, alpha) -> np.ndarray:
         painted = self.model.paint(piece, styles, shares, alpha)
-        return 255 * painted[0].clamp(0, 1).cpu().numpy().transpose(1, 2, 0)
+        return 255 * to_array(painted[0].clamp(0, 1))
 
     def __call__(
         self,
