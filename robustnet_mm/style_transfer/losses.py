@@ -1,6 +1,7 @@
 """What a stylised picture is judged by: content, style, identity and smoothness."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from copy import deepcopy
 
 import torch
@@ -89,6 +90,8 @@ class PerceptualLoss(nn.Module):
         normalized: Compare contents with each channel at mean 0 and deviation 1 (StyTr2's code).
         style: 'statistics', mean and deviation of each channel (AdaIN, equation 13); or 'gram'
             (Gatys et al. 2016, equation 4, without its factor).
+        bfloat16: Look in half precision, several times as fast on a GPU or a CPU with AMX; the
+            distances are in float32 all the same. For training: figures want False.
 
     Raises:
         ValueError: An unknown name, no layers, or a normalised content whose target is 'adain', of
@@ -103,12 +106,14 @@ class PerceptualLoss(nn.Module):
         content_target: str = "content",
         normalized: bool = True,
         style: str = "statistics",
+        bfloat16: bool = False,
     ):
         super().__init__()
         check_dict("network", network, "dict(type='robustnet_mm.VGGFeatures', arch='vgg16', ...)")
         check_choice("content_target", content_target, ("content", "adain"))
         check_choice("style", style, _STYLES)
         check_flag("normalized", normalized)
+        check_flag("bfloat16", bfloat16)
         if normalized and content_target == "adain":
             raise ValueError(
                 "content_target='adain' differs from 'content' by the statistics alone, which "
@@ -127,6 +132,7 @@ class PerceptualLoss(nn.Module):
         self.content_layers, self.style_layers = tuple(content_layers), tuple(style_layers)
         self.content_target, self.normalized = content_target, normalized
         self.style_distance = _STYLES[style]
+        self.bfloat16 = bfloat16
 
     def features(self, images: Tensor) -> Features:
         """(N, 3, H, W), RGB in 0..1 -> name -> (N, C, h, w)
@@ -134,7 +140,9 @@ class PerceptualLoss(nn.Module):
         Raises:
             ValueError: The network gives none of a layer that is compared.
         """
-        found = self.network(images)
+        half = torch.autocast(images.device.type, torch.bfloat16)
+        with half if self.bfloat16 else nullcontext():
+            found = {layer: feat.float() for layer, feat in self.network(images).items()}
         for layer in (*self.content_layers, *self.style_layers):
             if layer not in found:
                 known = ", ".join(found)

@@ -82,9 +82,9 @@ class RobustStyleTransfer(BaseModel):
         check_choice("transfer", transfer, TRANSFERS)
         if stride not in STRIDES:
             raise ValueError(f"stride must be 4 or 8, got {stride!r}")
-        check_whole("width", width, 16)
-        if width % 16:
-            raise ValueError(f"width must be a multiple of 16 (heads, halvings), got {width}")
+        check_whole("width", width, 32)
+        if width % 32:
+            raise ValueError(f"width must be a multiple of 32 (heads, halvings), got {width}")
         self.weights = weights_of(loss_weights)
         self.backbone = build_part("backbone", _for_pictures(backbone), _BACKBONE)
         if not isinstance(self.backbone, RobustNet) or self.backbone.out_type != "towers":
@@ -127,8 +127,11 @@ class RobustStyleTransfer(BaseModel):
         """Pixels that a picture has at least on each side: a patch of the ViT."""
         return max(*self.backbone.vit.patch_size, 2 * self.stride)
 
-    def _read(self, pictures: Tensor, source: str, name: str) -> Tensor:
-        """(N, 3, H, W) in 0..1 -> (N, C, h, w), h and w the sides over `stride`, rounded up."""
+    def _read(self, pictures: Tensor, name: str, *sources: str) -> list[Tensor]:
+        """One look at (N, 3, H, W) in 0..1: what each source says of it, (N, C, h, w).
+
+        h and w are the sides over `stride`, rounded up.
+        """
         height, width = pictures.shape[-2:]
         if min(height, width) < self.least_side:
             raise ValueError(
@@ -138,7 +141,12 @@ class RobustStyleTransfer(BaseModel):
         rest = (-width % self.stride, -height % self.stride)
         pictures = F.pad(pictures, (0, rest[0], 0, rest[1]), mode="reflect")
         size = tuple(side // self.stride for side in pictures.shape[-2:])
-        return self.reader(self.backbone(pictures), source, size)
+        outputs = self.backbone(pictures)
+        return [self.reader(outputs, source, size) for source in sources]
+
+    def _decode(self, feat: Tensor, like: Tensor) -> Tensor:
+        """A picture of the size of `like`, to the pixel."""
+        return self.decoder(feat)[..., : like.size(-2), : like.size(-1)]
 
     def read_style(self, pictures: Tensor) -> Tensor:
         """What `paint` takes of a style, for many contents: (N, 3, H, W) in 0..1 -> (N, C, h, w).
@@ -146,7 +154,7 @@ class RobustStyleTransfer(BaseModel):
         Raises:
             ValueError: A picture smaller than a patch.
         """
-        return self._read(pictures, self.style_from, "style")
+        return self._read(pictures, "style", self.style_from)[0]
 
     def paint(
         self,
@@ -169,13 +177,13 @@ class RobustStyleTransfer(BaseModel):
         """
         if not is_number(alpha) or not 0 <= alpha <= 1:
             raise ValueError(f"alpha must be in 0..1, got {alpha!r}")
-        content = self._read(contents, self.content_from, "content")
+        (content,) = self._read(contents, "content", self.content_from)
         if alpha > 0:
             styles = [style.expand(content.size(0), -1, -1, -1) for style in styles]
             parts = zip(_shares(shares, len(styles)), styles, strict=True)
             styled = sum(share * self.transfer(content, style) for share, style in parts if share)
             content = styled if alpha == 1 else content.lerp(styled, alpha)
-        return self.decoder(content)[..., : contents.size(-2), : contents.size(-1)]
+        return self._decode(content, contents)
 
     def stylize(self, contents: Tensor, styles: Sequence[Tensor], shares=None, alpha=1.0) -> Tensor:
         """`paint` of pictures: `styles` are (N, 3, H, W) in 0..1, each of its own size."""
@@ -216,7 +224,10 @@ class RobustStyleTransfer(BaseModel):
         if self.perceptual is None:
             raise ValueError("the model has no loss: give loss=dict(type='...PerceptualLoss')")
         judge, weights = self.perceptual, self.weights
-        painted = self.stylize(contents, [styles])
+        both = {"content": contents, "style": styles}
+        read = [self._read(p, at, self.content_from, self.style_from) for at, p in both.items()]
+        (content, _), (_, style) = read
+        painted = self._decode(self.transfer(content, style), contents)
         of_content, of_style, of_painted = map(judge.features, (contents, styles, painted))
         losses = dict(
             content=judge.content(of_painted, of_content, of_style),
@@ -224,8 +235,9 @@ class RobustStyleTransfer(BaseModel):
             total_variation=total_variation(painted),
         )
         if weights["identity_pixel"] or weights["identity_feature"]:
-            same = [self.stylize(pictures, [pictures]) for pictures in (contents, styles)]
-            pairs = zip(same, (contents, styles), strict=True)
+            pairs = list(zip(read, both.values(), strict=True))
+            same = [self._decode(self.transfer(*maps), pictures) for maps, pictures in pairs]
+            pairs = zip(same, both.values(), strict=True)
             losses["identity_pixel"] = sum(F.mse_loss(*pair) for pair in pairs)
             features = zip(same, (of_content, of_style), strict=True)
             losses["identity_feature"] = sum(

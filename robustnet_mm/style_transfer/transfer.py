@@ -87,11 +87,13 @@ class AttentionTransfer(nn.Module):
     Args:
         width: Channels C of both maps.
         num_layers: Of cross-attention.
-        num_heads: In each; must divide `width`.
+
+    Each head has 32 channels.
     """
 
-    def __init__(self, width: int, num_layers: int = 3, num_heads: int = 8):
+    def __init__(self, width: int, num_layers: int = 3):
         super().__init__()
+        num_heads = width // 32
         self.pooled = 18
         self.position = nn.Conv2d(width, width, 1)
         self.layers = nn.ModuleList(TransferLayer(width, num_heads) for _ in range(num_layers))

@@ -34,7 +34,7 @@ def config(tmp_path, monkeypatch):
         sheet = dict(contents=2, styles=2, size=32, interval=2)
         cfg.merge_from_dict(
             {
-                "model": dict(backbone=nano, width=16, loss=loss),
+                "model": dict(backbone=nano, width=32, loss=loss),
                 "train_dataloader": dict(batch_size=2, dataset=dict(size=36, crop=32)),
                 "val_dataloader.dataset.size": 32,
                 "val_evaluator.loss": loss,

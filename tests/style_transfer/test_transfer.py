@@ -6,7 +6,7 @@ from helpers import apart, close
 from robustnet_mm.style_transfer.decoder import MirroredDecoder
 from robustnet_mm.style_transfer.transfer import AttentionTransfer, adain, statistics
 
-CONTENT, STYLE = torch.randn(2, 16, 5, 7), 3 * torch.randn(2, 16, 9, 4) + 1
+CONTENT, STYLE = torch.randn(2, 32, 5, 7), 3 * torch.randn(2, 32, 9, 4) + 1
 
 
 def test_adain_equals_its_formula():
@@ -34,7 +34,7 @@ def test_a_constant_channel_has_a_gradient():
 
 
 def test_attention_keeps_the_contents_grid_and_ignores_the_order_of_the_style():
-    transfer = AttentionTransfer(16).eval()
+    transfer = AttentionTransfer(32).eval()
     shuffled = STYLE.flatten(2)[..., torch.randperm(36)].unflatten(2, (6, 6))
     out = transfer(CONTENT, STYLE)
     assert out.shape == CONTENT.shape
@@ -43,22 +43,22 @@ def test_attention_keeps_the_contents_grid_and_ignores_the_order_of_the_style():
 
 def test_attention_equals_its_formula():
     """softmax(q k / sqrt(d)) v for each head, by hand."""
-    attention = AttentionTransfer(16, num_heads=2).layers[0].attention
-    query, style = torch.randn(1, 6, 16), torch.randn(1, 5, 16)
+    attention = AttentionTransfer(64).layers[0].attention
+    query, style = torch.randn(1, 6, 64), torch.randn(1, 5, 64)
     q, k, v = (
-        layer(x).unflatten(2, (2, 8)).transpose(1, 2)
+        layer(x).unflatten(2, (2, 32)).transpose(1, 2)
         for layer, x in ((attention.query, query), (attention.key, style), (attention.value, style))
     )
-    mixed = (q @ k.transpose(2, 3) / 8**0.5).softmax(-1) @ v
+    mixed = (q @ k.transpose(2, 3) / 32**0.5).softmax(-1) @ v
     expected = attention.out(torch.cat([mixed[:, 0], mixed[:, 1]], -1))
     close(attention(query, style, style), expected, attention)
 
 
 def test_positions_come_from_the_content():
     """Two equal tokens in other neighbourhoods are told apart."""
-    transfer = AttentionTransfer(16).eval()
+    transfer = AttentionTransfer(32).eval()
     torch.nn.init.normal_(transfer.position.weight, std=3)  # that they count beside the content
-    content = torch.randn(1, 16, 36, 36)  # two tokens wide are pooled into one
+    content = torch.randn(1, 32, 36, 36)  # two tokens wide are pooled into one
     content[..., 10, 10] = content[..., 20, 30]
     added = transfer(content, STYLE[:1]) - content
     assert apart(added[..., 10, 10], added[..., 20, 30])
@@ -66,4 +66,4 @@ def test_positions_come_from_the_content():
 
 @pytest.mark.parametrize("stride", [4, 8])
 def test_the_decoder_paints_each_cell_as_large_as_the_stride(stride):
-    assert MirroredDecoder(16, stride)(CONTENT).shape == (2, 3, 5 * stride, 7 * stride)
+    assert MirroredDecoder(32, stride)(CONTENT).shape == (2, 3, 5 * stride, 7 * stride)
