@@ -91,7 +91,11 @@ def batch(cfg, model):
 
 
 # a model of the others' with another depth, another region head, frozen or sharded
-@only(".", "(large|base)-patch.*_authors|fsdp|faster-rcnn_robustnet-small|mask-rcnn_resnet50-deit")
+@only(
+    ".",
+    "(large|base)-patch.*_authors|fsdp|faster-rcnn_robustnet-small|mask-rcnn_resnet50-deit"
+    "|_20x40|_10x21|adain",
+)
 def test_a_training_step_reaches_every_parameter_and_a_test_step_predicts(cfg):
     model = build(cfg)
     data = batch(cfg, model)

@@ -25,15 +25,13 @@ from torch import Tensor
 
 from robustnet_mm.datasets import IMAGE_SUFFIXES, LoadImage
 from robustnet_mm.engine.launch import make_work_dir
-from robustnet_mm.files import WholeFileBackend
 from robustnet_mm.look.index import write_index, write_thumbnail
 from robustnet_mm.style_transfer.colors import match_colors
 from robustnet_mm.style_transfer.datasets import pictures_of
-from robustnet_mm.style_transfer.hooks import tile as lay_out
+from robustnet_mm.style_transfer.sheets import SIDE, on_sheet, tile, write_picture
 from robustnet_mm.style_transfer.stylizer import PRESERVE, Stylizer
 
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm")
-SHEET = 160  # pixels of a side on the sheet
 
 
 def parse_args() -> argparse.Namespace:
@@ -174,7 +172,7 @@ class Painter:
             return
         write_picture(self.out / "painted" / f"{job.name}.png", painted)
         write_thumbnail(self.out / "thumbnails" / "painted" / f"{job.name}.png", painted)
-        self.rows.setdefault(path, [square(content)]).append(square(painted))
+        self.rows.setdefault(path, [on_sheet(content)]).append(on_sheet(painted))
 
     def paint_video(self, job: Job) -> None:
         """Frame by frame, without sound; the styles are read once, the file is there when whole.
@@ -220,23 +218,10 @@ class Painter:
         tops = [path for path in self.styles if path not in self.skipped]
         if most != 1 + len(tops) or not tops:
             return
-        blank = np.full((SHEET, SHEET, 3), 255, np.uint8)
-        rows = [[blank, *(square(self.read(path)) for path in tops)]]
+        blank = np.full((SIDE, SIDE, 3), 255, np.uint8)
+        rows = [[blank, *(on_sheet(self.read(path)) for path in tops)]]
         rows += [row for row in self.rows.values() if len(row) == most]
-        write_picture(self.out / "sheet.png", lay_out(rows))
-
-
-def write_picture(path: Path, pixels: np.ndarray) -> None:
-    """(H, W, 3) uint8 RGB, whole or not at all."""
-    WholeFileBackend().put(cv2.imencode(".png", mmcv.rgb2bgr(pixels))[1].tobytes(), path)
-
-
-def square(picture: np.ndarray) -> np.ndarray:
-    """The middle of a picture on the sheet."""
-    side = min(picture.shape[:2])
-    top, left = ((whole - side) // 2 for whole in picture.shape[:2])
-    cut = np.ascontiguousarray(picture[top : top + side, left : left + side])
-    return cv2.resize(cut, (SHEET, SHEET), interpolation=cv2.INTER_AREA)
+        write_picture(self.out / "sheet.png", tile(rows))
 
 
 def main():

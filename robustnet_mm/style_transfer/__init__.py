@@ -3,6 +3,7 @@
 from .datasets import ContentStyleDataset, DrawSampler
 from .discriminator import PatchDiscriminator
 from .distributions import LikenessMetric
+from .gatys import optimize_picture
 from .hooks import StyleSnapshotHook
 from .losses import PerceptualLoss
 from .metrics import StyleMetric
@@ -29,4 +30,5 @@ __all__ = [
     "TowerFeatures",
     "VGGFeatures",
     "adain",
+    "optimize_picture",
 ]

@@ -10,7 +10,7 @@ import torch
 from mmengine.dist import get_dist_info, sync_random_seed
 from torch.utils.data import Dataset, Sampler
 
-from robustnet_mm.arguments import check_choice, check_whole
+from robustnet_mm.arguments import check_choice, check_whole, check_wholes
 from robustnet_mm.datasets import IMAGE_SUFFIXES, LoadImage
 from robustnet_mm.registry import DATA_SAMPLERS, DATASETS
 
@@ -104,12 +104,14 @@ class ContentStyleDataset(Dataset):
         size: Shorter side in pixels to which a picture is scaled; None leaves it.
         crop: Side of a square that is cut out of it; None takes the whole. It lies at random, and
             in the middle where the pairs are not random.
+        limit: Numbers of contents and styles, the first so many; (10, 21) is the paper's protocol.
+            None takes all.
         on_error: 'raise', or for training 'skip', which draws another pair for a broken file and
             logs it once with the count.
 
     Raises:
-        ValueError: No pictures, folders of different length for 'aligned', a crop larger than
-            `size`.
+        ValueError: No pictures or fewer than `limit`, folders of different length for 'aligned', a
+            crop larger than `size`.
     """
 
     def __init__(
@@ -119,6 +121,7 @@ class ContentStyleDataset(Dataset):
         pairs: str = "random",
         size: int | None = None,
         crop: int | None = None,
+        limit: tuple[int, int] | None = None,
         on_error: str = "raise",
     ):
         check_choice("pairs", pairs, PAIRS)
@@ -130,6 +133,15 @@ class ContentStyleDataset(Dataset):
             raise ValueError(f"crop={crop} needs size, the shorter side that it is cut from")
         self.contents = pictures_of("content", content)
         self.styles = pictures_of("style", style)
+        if limit is not None:
+            numbers = check_wholes("limit", limit, 1)
+            found = len(self.contents), len(self.styles)
+            if len(numbers) != 2 or any(a > b for a, b in zip(numbers, found, strict=True)):
+                raise ValueError(
+                    f"limit must be two numbers, of contents up to {found[0]} and of styles up to "
+                    f"{found[1]}, which are there, got {limit}: give more pictures"
+                )
+            self.contents, self.styles = self.contents[: limit[0]], self.styles[: limit[1]]
         if pairs == "aligned" and len(self.contents) != len(self.styles):
             raise ValueError(
                 f"pairs='aligned' needs as many contents as styles, got {len(self.contents)} and "

@@ -14,19 +14,7 @@ from robustnet_mm.registry import HOOKS
 
 from .datasets import ContentStyleDataset, pictures_of
 from .pixels import from_array, to_array, to_bytes, to_unit
-
-
-def tile(rows: Sequence[Sequence[np.ndarray]], gap: int = 4) -> np.ndarray:
-    """Pictures (H, W, 3) of one size, row by row, on white: one picture, uint8."""
-    height, width = rows[0][0].shape[:2]
-    sheet = np.full(
-        (len(rows) * (height + gap) - gap, len(rows[0]) * (width + gap) - gap, 3), 255, np.uint8
-    )
-    for r, row in enumerate(rows):
-        for c, picture in enumerate(row):
-            top, left = r * (height + gap), c * (width + gap)
-            sheet[top : top + height, left : left + width] = picture
-    return sheet
+from .sheets import tile
 
 
 @HOOKS.register_module()

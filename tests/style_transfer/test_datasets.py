@@ -46,6 +46,13 @@ def test_a_product_has_every_pair_in_order(folders):
     assert found == [(f"{c}.png", f"{s}.png") for c in (0, 2, 1) for s in (0, 2, 3, 1)]
 
 
+def test_a_protocol_takes_the_first_so_many(folders):
+    data = dataset(folders, pairs="product", limit=(2, 3))
+    assert [names(data[k]) for k in range(len(data))] == [
+        (f"{c}.png", f"{s}.png") for c in (0, 2) for s in (0, 2, 3)
+    ]
+
+
 def test_a_draw_is_a_function_of_seed_and_number(folders):
     data = dataset(folders, size=32, crop=24)
     one, again, other = (
@@ -132,6 +139,8 @@ def test_a_broken_file_is_named_or_another_pair_is_drawn(tmp_path, folders):
         (dict(crop=16), "crop=16 needs size"),
         (dict(size=16, crop=32), r"crop must be in 8\.\.16"),
         (dict(pairs="product", on_error="skip"), "would change the pairs"),
+        (dict(pairs="product", limit=(2, 9)), "styles up to 4, which are there"),
+        (dict(pairs="product", limit=[2]), "limit must be two numbers"),
     ],
 )
 def test_settings_that_do_not_fit_are_named(folders, change, said):

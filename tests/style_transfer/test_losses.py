@@ -152,3 +152,16 @@ def test_a_file_of_another_network_is_refused(tmp_path):
     torch.save({"features.0.weight": torch.zeros(8, 3, 3, 3)}, tmp_path / "other.pth")
     with pytest.raises(ValueError, match=r"no vgg16 of torchvision: features\.0\.weight"):
         VGGFeatures("vgg16", ["relu1_1"], str(tmp_path / "other.pth"))
+
+
+def test_half_precision_is_near_and_the_distances_stay_whole():
+    whole, half = loss_of(), loss_of(bfloat16=True)
+    pictures, others = PICTURES.clone().requires_grad_(), torch.rand_like(PICTURES)
+    found = half.features(pictures)
+    for name, feat in whole.features(PICTURES).items():
+        assert found[name].dtype == torch.float32
+        # two roundings to 8 bits for each of three layers, of sums of errors of either sign
+        assert (found[name] - feat).norm() < 6 * 2**-8 * feat.norm()
+        assert not torch.equal(found[name], feat)
+    half.style(found, half.features(others)).backward()
+    assert pictures.grad.isfinite().all() and pictures.grad.dtype == torch.float32

@@ -1,17 +1,16 @@
 """The config's training by the Runner, small: snapshots, metrics, resume."""
 
 import json
+import os
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from helpers import ROOT, close
+from helpers import ROOT, close, free_port
 from mmengine.config import Config
 
 from robustnet_mm.engine.launch import build_runner
-from robustnet_mm.registry import METRICS
-from robustnet_mm.style_transfer.preprocessor import StyleSample
 
 CONFIG = ROOT / "configs/style_transfer/attention_mobilenetv2-deit-tiny_small.py"
 
@@ -75,24 +74,23 @@ def test_a_resumed_training_ends_as_an_uninterrupted_one(config, tmp_path):
     assert abs(sheet[:32, 36:68].mean() - original.mean()) < 0.009 * original.mean()
 
 
-def test_the_metric_is_the_mean_of_the_losses_of_the_pairs():
-    loss = dict(
-        type="robustnet_mm.PerceptualLoss",
-        network=dict(type="robustnet_mm.VGGFeatures", arch="vgg16", checkpoint="random"),
-        content_layers=["relu2_1"],
-        style_layers=["relu1_1"],
-    )
-    metric = METRICS.build(dict(type="robustnet_mm.StyleMetric", name="vgg", loss=loss))
-    pictures = [torch.randint(0, 256, (3, 32, 40 + 8 * k), dtype=torch.uint8) for k in range(2)]
-    inputs = dict(content=pictures, style=pictures[::-1])
-    samples = []
-    for content in pictures:  # predictions are RGB, inputs have blue first
-        samples.append(StyleSample())
-        samples[-1].picture = content.flip(0)
-    metric.process(dict(inputs=inputs), [sample.to_dict() for sample in samples])
-    found = metric.evaluate(size=2)
-    assert found["vgg/content"] == 0
-    assert found["vgg/style"] == found["vgg/content_itself_style"]
-    one, other = (metric.loss.features(p.flip(0)[None].float() / 255) for p in pictures)
-    expected = (metric.loss.style(one, other) + metric.loss.style(other, one)) / 2
-    close(found["vgg/style"], expected, depth=2)
+def half_of_a_test(rank, cfg, store):
+    """One of two processes that share a test."""
+    torch.set_num_threads(1)
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2")
+    found = build_runner(cfg, ("test",)).test()
+    if rank == 0:
+        store.write_text(json.dumps(found))
+
+
+def test_a_test_by_two_processes_gives_what_one_gives(config, tmp_path, monkeypatch):
+    alone = build_runner(config("one", 1), ("test",)).test()
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setenv("MASTER_PORT", str(free_port()))
+    cfg = config("two", 1, launcher="pytorch", **{"env_cfg.dist_cfg.backend": "gloo"})
+    arguments = (cfg, tmp_path / "found.json")
+    torch.multiprocessing.start_processes(half_of_a_test, arguments, nprocs=2, start_method="fork")
+    shared = json.loads((tmp_path / "found.json").read_text())
+    assert shared.keys() == alone.keys() and alone["vgg16/style"] > 0
+    for name, value in alone.items():
+        close(shared[name], value)

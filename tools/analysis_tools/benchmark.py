@@ -14,6 +14,7 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median, quantiles
 
@@ -209,15 +210,20 @@ def measure_memory(name: str, mode: str, args: argparse.Namespace) -> float:
 
 
 def peak_of_this_process(name: str, mode: str, args: argparse.Namespace) -> float:
-    """MiB that a step needs beyond what is there before it (Linux)."""
+    """MiB that a step of a contender needs beyond what is there before it."""
     contender = Contender(name, mode, args)
     contender.model.eval()  # not chained: backbones of mmpretrain return None
     contender.model(contender.images[..., :64, :64])  # what libraries allocate once
     contender.model.train(mode == "train")
+    return peak_of(contender.step)[0]
+
+
+def peak_of(step: Callable) -> tuple[float, float]:
+    """MiB that a step needs beyond what is there before it, and those of the process (Linux)."""
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
     before = _status("VmRSS")
-    contender.step()
-    return (_status("VmHWM") - before) / 2**10
+    step()
+    return (_status("VmHWM") - before) / 2**10, _status("VmHWM") / 2**10
 
 
 def _status(key: str) -> int:
