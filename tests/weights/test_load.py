@@ -502,3 +502,13 @@ def test_a_vit_of_transformers_loads_with_its_query_key_and_value_joined(tmp_pat
     load(head.vit, tmp_path / "model.safetensors")
     images = torch.randn(1, 3, 224, 224)
     assert torch.equal(head.vit(TowerOutputs((), *tower(images))), theirs(images))
+
+
+def test_large_weights_are_finite_even_where_their_sum_is_not():
+    linear, huge = torch.nn.Linear(4, 4), torch.finfo(torch.float32).max
+    weights = {name: torch.full_like(p, huge) for name, p in linear.state_dict().items()}
+    load_into(linear, weights, "test")
+    assert (linear.weight == huge).all()
+    weights["bias"][1] = float("-inf")
+    with pytest.raises(ValueError, match="1 not finite .*bias"):
+        load_into(linear, weights, "test")
