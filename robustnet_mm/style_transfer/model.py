@@ -26,8 +26,8 @@ from robustnet_mm.registry import MODELS, build_part
 
 from .decoder import MirroredDecoder
 from .discriminator import discriminator_losses
+from .inputs import batch_of, for_pictures, shares_of
 from .losses import PerceptualLoss, total_variation, weights_of
-from .networks import PICTURES
 from .pixels import to_bytes
 from .preprocessor import StyleSample
 from .readers import SOURCES, TowerReader
@@ -86,7 +86,7 @@ class RobustStyleTransfer(BaseModel):
         if width % 32:
             raise ValueError(f"width must be a multiple of 32 (heads, halvings), got {width}")
         self.weights = weights_of(loss_weights)
-        self.backbone = build_part("backbone", _for_pictures(backbone), _BACKBONE)
+        self.backbone = build_part("backbone", for_pictures(backbone), _BACKBONE)
         if not isinstance(self.backbone, RobustNet) or self.backbone.out_type != "towers":
             raise ValueError(
                 f"backbone must be a RobustNet with out_type='towers', got {dict(backbone)}"
@@ -156,12 +156,17 @@ class RobustStyleTransfer(BaseModel):
         """
         return self._read(pictures, "style", self.style_from)[0]
 
+    def read_content(self, pictures: Tensor) -> Tensor:
+        """`read_style` of contents, for the `whole` of `paint`."""
+        return self._read(pictures, "content", self.content_from)[0]
+
     def paint(
         self,
         contents: Tensor,
         styles: Sequence[Tensor],
         shares: Sequence[float] | None = None,
         alpha: float = 1.0,
+        whole: Tensor | None = None,
     ) -> Tensor:
         """The contents in the styles: (N, 3, H, W) -> (N, 3, H, W), RGB around 0..1.
 
@@ -170,6 +175,8 @@ class RobustStyleTransfer(BaseModel):
             styles: Of `read_style`, each (N, C, h, w) or (1, C, h, w).
             shares: How much of each style; they are divided by their sum. Equal by default.
             alpha: 0 is the content as the decoder paints it, 1 is the style in full.
+            whole: Of `read_content`, where the contents are pieces of larger pictures: AdaIN's
+                statistics are those of the whole, at whatever scale.
 
         Raises:
             ValueError: A picture smaller than a patch, alpha out of [0, 1], or shares that are
@@ -177,11 +184,11 @@ class RobustStyleTransfer(BaseModel):
         """
         if not is_number(alpha) or not 0 <= alpha <= 1:
             raise ValueError(f"alpha must be in 0..1, got {alpha!r}")
-        (content,) = self._read(contents, "content", self.content_from)
+        content = self.read_content(contents)
         if alpha > 0:
             styles = [style.expand(content.size(0), -1, -1, -1) for style in styles]
-            parts = zip(_shares(shares, len(styles)), styles, strict=True)
-            styled = sum(share * self.transfer(content, style) for share, style in parts if share)
+            parts = zip(shares_of(shares, len(styles)), styles, strict=True)
+            styled = sum(share * self.transfer(content, s, whole) for share, s in parts if share)
             content = styled if alpha == 1 else content.lerp(styled, alpha)
         return self._decode(content, contents)
 
@@ -203,7 +210,7 @@ class RobustStyleTransfer(BaseModel):
         """
         contents, styles = inputs["content"], inputs["style"]
         if mode == "loss":
-            return self._losses(_batch(contents, "content"), _batch(styles, "style"))[0]
+            return self._losses(batch_of(contents, "content"), batch_of(styles, "style"))[0]
         if mode not in ("tensor", "predict"):
             raise ValueError(f"mode must be one of tensor, predict, loss, got {mode!r}")
         pairs = zip(contents, styles, strict=True)
@@ -262,7 +269,7 @@ class RobustStyleTransfer(BaseModel):
                 "'robustnet_mm.AdversarialConstructor', generator=..., discriminator=...)"
             )
         inputs = self.data_preprocessor(data, True)["inputs"]
-        contents, styles = (_batch(inputs[name], name) for name in ("content", "style"))
+        contents, styles = (batch_of(inputs[name], name) for name in ("content", "style"))
         self.discriminator.requires_grad_(False)
         with optim_wrapper["generator"].optim_context(self):
             losses, painted = self._losses(contents, styles)
@@ -275,37 +282,3 @@ class RobustStyleTransfer(BaseModel):
         total, others = self.parse_losses(losses)
         optim_wrapper["discriminator"].update_params(total)
         return logged | {f"discriminator_{name}": value for name, value in others.items()}
-
-
-def _for_pictures(backbone: Mapping) -> dict:
-    """The config of a backbone that reads pictures in 0..1."""
-    towers = [backbone.get(name) or {} for name in ("cnn", "vit")]
-    for given in (each.get("data_norm") for each in (backbone, *towers)):
-        if given is not None and {k: tuple(map(float, v)) for k, v in given.items()} != PICTURES:
-            raise ValueError(
-                "backbone.data_norm must be dict(mean=[0, 0, 0], std=[255, 255, 255]), for "
-                f"pictures in 0..1, got {dict(given)}: leave it out, or set it so"
-            )
-    return dict(backbone, data_norm=PICTURES)
-
-
-def _shares(shares: Sequence[float] | None, number: int) -> list[float]:
-    if not number:
-        raise ValueError("styles must hold one style at least, got none")
-    shares = [1.0] * number if shares is None else list(shares)
-    wrong = len(shares) != number or not all(is_number(share) and share >= 0 for share in shares)
-    if wrong or not sum(shares) > 0:
-        raise ValueError(
-            f"shares must be {number} numbers from 0 on, one for each style and one above 0, got "
-            f"{shares}"
-        )
-    return [share / sum(shares) for share in shares]
-
-
-def _batch(pictures: Sequence[Tensor], name: str) -> Tensor:
-    if len({picture.shape for picture in pictures}) > 1:
-        sizes = sorted({tuple(picture.shape[-2:]) for picture in pictures})
-        raise ValueError(
-            f"{name}s of one batch must have one size, got {sizes}: set crop of ContentStyleDataset"
-        )
-    return torch.stack(list(pictures))

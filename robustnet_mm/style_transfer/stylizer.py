@@ -98,17 +98,24 @@ class Stylizer:
             check_whole("tile", tile, least, also=f" (overlap is {overlap}, twice that must fit)")
         height, width = content.shape[:2]
         total, weight = np.zeros((height, width, 3), np.float32), np.zeros((height, width, 1))
+        whole = None if tile is None else self._whole(content, tile)
         for rows, columns in tiles(height, width, tile, overlap):
             piece = content[rows, columns]
             with _fitting(piece, "a smaller tile, such as 512, or max_size"):
-                painted = self._painted(self._tensor(piece), styles, shares, alpha)
+                painted = self._painted(self._tensor(piece), styles, shares, alpha, whole)
             fade = _fade(rows, height, overlap)[:, None] * _fade(columns, width, overlap)
             total[rows, columns] += painted * fade[..., None]
             weight[rows, columns] += fade[..., None]
         return (total / weight).clip(0, 255).round().astype(np.uint8)
 
-    def _painted(self, piece: Tensor, styles, shares, alpha) -> np.ndarray:
-        painted = self.model.paint(piece, styles, shares, alpha)
+    def _whole(self, content: np.ndarray, tile: int) -> Tensor:
+        """What is read of a picture that is painted in pieces: of a copy of the size of a piece."""
+        longer, shorter = max(content.shape[:2]), min(content.shape[:2])
+        least = -(-longer * self.model.least_side // shorter)
+        return self.model.read_content(self._tensor(shrink(content, max(tile, least))))
+
+    def _painted(self, piece: Tensor, styles, shares, alpha, whole) -> np.ndarray:
+        painted = self.model.paint(piece, styles, shares, alpha, whole)
         return 255 * to_array(painted[0].clamp(0, 1))
 
     def __call__(

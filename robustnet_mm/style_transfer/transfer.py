@@ -19,27 +19,27 @@ def statistics(feat: Tensor, eps: float = 1e-5) -> tuple[Tensor, Tensor]:
     return mean, (variance + eps).sqrt()
 
 
-def normalize(feat: Tensor) -> Tensor:
-    """Each channel with mean 0 and deviation 1."""
-    mean, std = statistics(feat)
+def normalize(feat: Tensor, whole: Tensor | None = None) -> Tensor:
+    """Each channel with mean 0 and deviation 1; where `feat` is a piece, those of the whole."""
+    mean, std = statistics(feat if whole is None else whole)
     return (feat - mean) / std
 
 
-def adain(content: Tensor, style: Tensor) -> Tensor:
+def adain(content: Tensor, style: Tensor, whole: Tensor | None = None) -> Tensor:
     """The content with the style's statistics (Huang and Belongie 2017, equation 8).
 
-    (N, C, h, w), (N, C, H, W) -> (N, C, h, w)
+    (N, C, h, w), (N, C, H, W) -> (N, C, h, w); `whole` is what the content is a piece of.
     """
     mean, std = statistics(style)
-    return normalize(content) * std + mean
+    return normalize(content, whole) * std + mean
 
 
 class AdaINTransfer(nn.Module):
     """`adain` as a module; it learns nothing."""
 
-    def forward(self, content: Tensor, style: Tensor) -> Tensor:
+    def forward(self, content: Tensor, style: Tensor, whole: Tensor | None = None) -> Tensor:
         """(N, C, h, w), (N, C, H, W) -> (N, C, h, w)"""
-        return adain(content, style)
+        return adain(content, style, whole)
 
 
 class CrossAttention(nn.Module):
@@ -98,8 +98,8 @@ class AttentionTransfer(nn.Module):
         self.position = nn.Conv2d(width, width, 1)
         self.layers = nn.ModuleList(TransferLayer(width, num_heads) for _ in range(num_layers))
 
-    def forward(self, content: Tensor, style: Tensor) -> Tensor:
-        """(N, C, h, w), (N, C, H, W) -> (N, C, h, w)"""
+    def forward(self, content: Tensor, style: Tensor, whole: Tensor | None = None) -> Tensor:
+        """(N, C, h, w), (N, C, H, W) -> (N, C, h, w); each token asks, whatever the whole is."""
         grid = tuple(content.shape[-2:])
         around = self.position(F.adaptive_avg_pool2d(content, self.pooled))
         positions = map_to_tokens(resize(around, grid))

@@ -101,6 +101,21 @@ def test_tiles_fade_into_each_other_without_a_seam(stylize, monkeypatch):
         stylize.paint(content, [], tile=60, overlap=32)
 
 
+def test_pieces_have_the_statistics_of_the_whole(tmp_path):
+    """A picture that is dark on the left and light on the right is so when painted in tiles."""
+    settings = dict(MODEL, transfer="adain")
+    (tmp_path / "adain.py").write_text(f"default_scope = 'mmengine'\nmodel = {settings!r}\n")
+    torch.manual_seed(0)
+    torch.save(MODELS.build(settings).state_dict(), tmp_path / "adain.pth")
+    stylize = Stylizer(tmp_path / "adain.py", tmp_path / "adain.pth")
+    content = smooth(2, 64, 192)
+    content[:, :96] //= 4
+    whole = stylize(content, [STYLE])
+    tiled = stylize(content, [STYLE], tile=96, overlap=16)
+    alone = np.concatenate([stylize(half, [STYLE]) for half in np.split(content, 2, 1)], 1)
+    assert far(tiled, whole) < 0.5 * far(alone, whole)
+
+
 def test_colours_are_kept_by_luminance_or_by_matching(stylize):
     kept = with_luminance_of(STYLE, cv2.resize(CONTENT, (64, 48)))
     luma = [cv2.cvtColor(p, cv2.COLOR_RGB2YCrCb)[..., 0].astype(float) for p in (kept, STYLE)]
