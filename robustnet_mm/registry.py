@@ -20,8 +20,8 @@ def _child(name: str, parent: Registry, *locations: str) -> Registry:
     return Registry(name, parent=parent, scope="robustnet_mm", locations=list(locations))
 
 
-_STYLE = "robustnet_mm.style_transfer"
-MODELS = _child("model", mmengine_registry.MODELS, "robustnet_mm.models", _STYLE)
+_STYLE, _SELFSUP = "robustnet_mm.style_transfer", "robustnet_mm.selfsup"
+MODELS = _child("model", mmengine_registry.MODELS, "robustnet_mm.models", _STYLE, _SELFSUP)
 WEIGHT_INITIALIZERS = _child(
     "weight initializer", mmengine_registry.WEIGHT_INITIALIZERS, "robustnet_mm.weights"
 )
@@ -29,7 +29,7 @@ DATASETS = _child("dataset", mmengine_registry.DATASETS, "robustnet_mm.datasets"
 DATA_SAMPLERS = _child("data sampler", mmengine_registry.DATA_SAMPLERS, _STYLE)
 TRANSFORMS = _child("transform", mmengine_registry.TRANSFORMS, "robustnet_mm.datasets")
 FUNCTIONS = _child("function", mmengine_registry.FUNCTIONS, "robustnet_mm.engine")
-HOOKS = _child("hook", mmengine_registry.HOOKS, "robustnet_mm.engine", _STYLE)
+HOOKS = _child("hook", mmengine_registry.HOOKS, "robustnet_mm.engine", _STYLE, _SELFSUP)
 METRICS = _child("metric", mmengine_registry.METRICS, "robustnet_mm.engine", _STYLE)
 OPTIM_WRAPPER_CONSTRUCTORS = _child(
     "optimizer wrapper constructor",
