@@ -81,6 +81,7 @@ setup(
             "pycocotools>=2.0.8",
         ],
         "style": ["torchmetrics>=1.6"],
+        "seg": ["ftfy", "regex", "prettytable"],  # of mmseg, which is not named either
         "dev": ["pytest>=8", "pytest-xdist>=3.6", "ruff"],
     },
     classifiers=[

@@ -18,8 +18,8 @@ class Host:
     Args:
         sample: Module and class of its data samples.
         dump: Metric that keeps all predictions in a file.
-        draw: What switches its visualisation hook on, and the key of the folder for pictures; None
-            where it has no such hook.
+        draw: What switches its visualisation hook on, and where the config names the folder for
+            pictures; None where it has no such hook.
         tta_model: Its usual averaging over augmented images; None where it has none.
         tta_drops: Steps of a test pipeline that its averaging has no use for.
         tta_keys: What its samples must say beside, for the averaging.
@@ -46,7 +46,7 @@ HOSTS = {
     "mmdet": Host(
         sample=("mmdet.structures", "DetDataSample"),
         dump="mmdet.DumpDetResults",
-        draw=(dict(draw=True), "test_out_dir"),
+        draw=(dict(draw=True), "default_hooks.visualization.test_out_dir"),
         tta_model=dict(
             type="DetTTAModel",
             tta_cfg=dict(nms=dict(type="nms", iou_threshold=0.5), max_per_img=100),
@@ -59,8 +59,15 @@ HOSTS = {
     "mmpretrain": Host(
         sample=("mmpretrain.structures", "DataSample"),
         dump="DumpResults",
-        draw=(dict(enable=True), "out_dir"),
+        draw=(dict(enable=True), "default_hooks.visualization.out_dir"),
         tta_model=dict(type="AverageClsScoreTTA"),
+    ),
+    "mmseg": Host(
+        sample=("mmseg.structures", "SegDataSample"),
+        dump="DumpResults",
+        draw=(dict(draw=True, interval=1), "visualizer.save_dir"),
+        tta_model=dict(type="SegTTAModel"),
+        sides=(512, 512),
     ),
     # what needs no host: style transfer
     "mmengine": Host(sample=("robustnet_mm.style_transfer", "StyleSample"), dump="DumpResults"),

@@ -5,6 +5,7 @@ config needs no `custom_imports`.
 """
 
 from collections.abc import Mapping
+from importlib import metadata
 from typing import Any
 
 from mmengine import registry as mmengine_registry
@@ -14,6 +15,8 @@ from mmengine.registry import Registry
 from robustnet_mm.arguments import check_dict
 
 MODULE2PACKAGE.setdefault("robustnet_mm", "robustnet_mm")  # lets `_base_` say `robustnet_mm::`
+if any(metadata.distributions(name="onedl-mmsegmentation")):  # which mmengine does not know yet
+    MODULE2PACKAGE["mmseg"] = "onedl-mmsegmentation"  # for `mmseg::`
 
 
 def _child(name: str, parent: Registry, *locations: str) -> Registry:

@@ -77,6 +77,7 @@ def own_data(tmp_path_factory) -> Path:
     content = json.dumps(dict(images=[], annotations=[], categories=categories))
     for split in ("train", "val"):
         (folder / f"annotations/instances_{split}.json").write_text(content)
+    (folder / "classes.txt").write_text("0\n1\n2\n")
     return folder
 
 

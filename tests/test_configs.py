@@ -68,6 +68,8 @@ def build(cfg):
     if cfg.default_scope == "mmdet":  # few regions: the heads run on each
         cfg.model.train_cfg.rpn_proposal.max_per_img = 40
         cfg.model.test_cfg.rpn.max_per_img = 40
+    if cfg.default_scope == "mmseg":
+        cfg.model.data_preprocessor.size = (64, 80)
     if "projector" in cfg:  # of 8192 channels
         narrow_projectors(cfg.model)
     if "data_preprocessor" in cfg:
@@ -100,6 +102,18 @@ def batch(cfg, model):
     if cfg.default_scope == "mmengine":
         pictures = [torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8) for _ in range(2)]
         return dict(inputs=dict(content=pictures, style=pictures[::-1]))
+    if cfg.default_scope == "mmseg":
+        from mmengine.structures import PixelData
+        from mmseg.structures import SegDataSample
+
+        inputs = [torch.randint(0, 256, (3, 64, 80), dtype=torch.uint8) for _ in range(2)]
+        size = dict(ori_shape=(64, 80), img_shape=(64, 80), pad_shape=(64, 80))
+        samples = [SegDataSample(metainfo=dict(size, padding_size=[0] * 4)) for _ in inputs]
+        for k, sample in enumerate(samples):
+            labels = torch.randint(0, model.decode_head.num_classes, (1, 64, 80))
+            labels[:, :8] = 255 if k else 0
+            sample.gt_sem_seg = PixelData(data=labels)
+        return dict(inputs=inputs, data_samples=samples)
     from mmdet.testing import demo_mm_inputs
 
     classes = model.roi_head.bbox_head.num_classes
@@ -136,6 +150,8 @@ def test_a_training_step_reaches_every_parameter_and_a_test_step_predicts(cfg):
     if cfg.default_scope == "mmpretrain":
         assert samples[0].pred_score.numel() == model.head.num_classes
         assert "cnn_score" in samples[0] and "vit_score" in samples[0]
+    elif cfg.default_scope == "mmseg":
+        assert samples[0].pred_sem_seg.data.shape == (1, 64, 80)
     elif cfg.default_scope == "mmengine":
         assert samples[0].picture.shape == (3, 64, 64)
     else:

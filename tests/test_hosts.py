@@ -23,13 +23,13 @@ def test_what_a_row_says_of_its_host_is_there(scope):
 def test_an_unknown_scope_is_named_with_those_that_are_known():
     for scope in ("mmocr", None):
         with pytest.raises(
-            ValueError, match=rf"one of mmdet, mmpretrain, mmengine, got {scope!r}: "
+            ValueError, match=rf"one of mmdet, mmpretrain, mmseg, mmengine, got {scope!r}: "
         ):
             host_of(dict(default_scope=scope))
 
 
 def test_tools_that_look_at_images_refuse_what_paints_them():
-    with pytest.raises(ValueError, match="one of mmdet, mmpretrain here, got 'mmengine'"):
+    with pytest.raises(ValueError, match="one of mmdet, mmpretrain, mmseg here, got 'mmengine'"):
         host_of(dict(default_scope="mmengine"), of_images=True)
 
 

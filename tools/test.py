@@ -65,7 +65,8 @@ def draw_predictions(cfg: Config, args: argparse.Namespace):
     """Switch on the host's visualisation hook, whose fields differ between the hosts."""
     switch, folder = host_of(cfg, of_images=True).draw
     settings = dict(switch, show=args.show, wait_time=args.wait_time)
-    cfg.default_hooks.visualization.update({**settings, folder: args.show_dir})
+    cfg.default_hooks.visualization.update(settings)
+    cfg.merge_from_dict({folder: args.show_dir})
 
 
 def add_tta(cfg: Config):
@@ -82,7 +83,8 @@ def add_tta(cfg: Config):
     if "tta_model" not in cfg:
         cfg.tta_model = host.tta_model
     if "tta_pipeline" not in cfg:
-        flips = [dict(type="RandomFlip", prob=1.0), dict(type="RandomFlip", prob=0.0)]
+        # as it is comes first: mmseg compares with the labels of the first
+        flips = [dict(type="RandomFlip", prob=0.0), dict(type="RandomFlip", prob=1.0)]
         *steps, pack = data.pipeline
         steps = [step for step in steps if step.type not in host.tta_drops]
         if host.tta_keys:

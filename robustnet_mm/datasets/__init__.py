@@ -6,6 +6,7 @@ from robustnet_mm.datasets.loading import IMAGE_SUFFIXES, LoadImage
 from robustnet_mm.datasets.own_data import (
     coco_classes,
     folder_classes,
+    listed_classes,
     palette,
     positive,
     switched_on,
@@ -17,6 +18,7 @@ __all__ = [
     "check_data",
     "coco_classes",
     "folder_classes",
+    "listed_classes",
     "make_digit_scenes",
     "palette",
     "positive",

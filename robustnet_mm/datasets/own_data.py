@@ -76,6 +76,29 @@ def folder_classes(*folders: str | Path) -> tuple[str, ...]:
     return tuple(found[first])
 
 
+def listed_classes(file: str | Path) -> tuple[str, ...]:
+    """The lines of a text file, one class each; empty lines at its end do not count.
+
+    Raises:
+        FileNotFoundError: The file is not there.
+        ValueError: It has no lines, an empty one between others, or a name twice.
+    """
+    if not Path(file).is_file():
+        raise FileNotFoundError(
+            f"list of classes {str(file)!r} is not there: write one name a line, in the order of "
+            f"the labels; {NEXT_STEP}"
+        )
+    names = [line.strip() for line in Path(file).read_text("utf-8").rstrip().splitlines()]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if not all(names) or not names or twice:
+        found = f"twice {', '.join(twice)}" if twice else "an empty line" if names else "none"
+        raise ValueError(
+            f"classes of {str(file)!r} must be one or more different names, one a line, got "
+            f"{found}: mend the file"
+        )
+    return tuple(names)
+
+
 def positive(variable: str, value: str) -> int:
     """The whole number above 0 that an environment variable holds.
 

@@ -174,8 +174,9 @@ def check_outputs(cfg: Config):
         return
     neck = model.get("neck")
     many = isinstance(neck, (list, tuple)) and len(neck) > 0
-    key = "head" if not neck else "neck.0" if many else "neck"
-    reader = (neck[0] if many else neck) or model.get("head") or {}
+    head = "decode_head" if "decode_head" in model else "head"
+    key = head if not neck else "neck.0" if many else "neck"
+    reader = (neck[0] if many else neck) or model.get(head) or {}
     kind = class_of(reader, cfg.get("default_scope"))
     maps_only = name == "RobustNet" and backbone.get("out_type", "towers") == "pyramid"
     if kind is None:
@@ -188,6 +189,8 @@ def check_outputs(cfg: Config):
     if not maps_only and kind.__module__.split(".")[0] in PACKAGES:
         first = f"dict(type='robustnet_mm.{_READERS[name][0]}', ...)"
         step = f"write neck=[{first}, dict(type={reader['type']!r}, ...)]"
+        if key == "decode_head":
+            step = f"write neck={first}"
         if name == "RobustNet":
             step += ", or set model.backbone.out_type=pyramid"
         if key == "head":

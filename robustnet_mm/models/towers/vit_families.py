@@ -169,6 +169,11 @@ def attention_matrix(attn: nn.Module, x: Tensor, *args, **kwargs) -> Tensor:
     Raises:
         ValueError: An attention of another kind.
     """
+    return attention_rows(attn, slice(None), x, *args, **kwargs)
+
+
+def attention_rows(attn: nn.Module, rows: slice, x: Tensor, *args, **kwargs) -> Tensor:
+    """Some rows of `attention_matrix`: what the tokens in `rows` attend to, (N, heads, R, L)."""
     if type(attn) not in _KNOWN:
         raise ValueError(
             f"attention of {type(attn).__name__} cannot be recomputed: this works for timm's "
@@ -189,7 +194,9 @@ def attention_matrix(attn: nn.Module, x: Tensor, *args, **kwargs) -> Tensor:
         bias = args[0]
     if kwargs.get("is_causal"):
         raise ValueError("causal attention cannot be recomputed: take a ViT for images")
-    scores = (q * attn.scale) @ k.transpose(-2, -1)
+    scores = (q[:, :, rows] * attn.scale) @ k.transpose(-2, -1)
+    if bias is not None and bias.size(-2) > 1:
+        bias = bias[..., rows, :]
     if bias is not None and bias.dtype == torch.bool:
         scores = scores.masked_fill(~bias, float("-inf"))
     elif bias is not None:

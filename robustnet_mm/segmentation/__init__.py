@@ -1,0 +1,27 @@
+"""Semantic segmentation on mmseg: heads that a ViT's attention helps, and your own masks.
+
+Configs import this by `custom_imports`, so that nobody else needs mmseg (extra `seg`).
+"""
+
+try:
+    import mmseg  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        "segmentation needs mmseg: pip install 'robustnet-mm[seg]' (docs/segmentation.md)"
+    ) from error
+
+from .attention import AttentionReader, TokenAttention
+from .dataset import ImagesAndLabels
+from .heads import AffinityFusionHead, AttentionFusionHead
+from .labels import LoadLabels
+from .segmentor import AttentiveEncoderDecoder
+
+__all__ = [
+    "AffinityFusionHead",
+    "AttentionFusionHead",
+    "AttentionReader",
+    "AttentiveEncoderDecoder",
+    "ImagesAndLabels",
+    "LoadLabels",
+    "TokenAttention",
+]

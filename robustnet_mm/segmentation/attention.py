@@ -1,0 +1,172 @@
+"""A ViT's attention for a head, while both are trained: no more of it than the head asks for."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from robustnet_mm.arguments import check_choice, check_whole
+from robustnet_mm.models import RobustNet, ViTTower
+from robustnet_mm.models.towers.vit_families import attention_rows
+
+ASKED = ("class", "received")
+CONTROLS = (None, "uniform", "shuffled")
+CHUNK = 256  # queries whose rows are in memory at a time
+
+
+class TokenAttention:
+    """What patch tokens attend to in some blocks, and are attended to.
+
+    Args:
+        rows: For each block, `rows(slice)` -> (N, heads, R, L): what the tokens of the slice attend
+            to.
+        num_prefix: P, class and register tokens, which stand before the patch tokens.
+        grid: (h, w) of the patch tokens; L = P + h*w.
+        asked: 'class', what the class token attends to; or 'received', what the patches attend to
+            on average.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[Callable[[slice], Tensor]],
+        num_prefix: int,
+        grid: tuple[int, int],
+        asked: str = "class",
+    ):
+        self.rows, self.num_prefix, self.grid, self.asked = rows, num_prefix, grid, asked
+
+    def _patches(self, rows: Callable, queries: slice) -> Tensor:
+        """Rows over patches alone, which sum to one: (N, heads, R, h*w)"""
+        found = rows(queries)[..., self.num_prefix :].float()
+        return found / found.sum(-1, keepdim=True).clamp_min(1e-12)
+
+    def _chunks(self):
+        length = self.num_prefix + self.grid[0] * self.grid[1]
+        for start in range(self.num_prefix, length, CHUNK):
+            yield slice(start, min(start + CHUNK, length))
+
+    def maps(self) -> Tensor:
+        """A map for each head of each block, 1 where attention is uniform: (N, K, h, w)."""
+        found = []
+        for rows in self.rows:
+            if self.asked == "class":
+                mean = self._patches(rows, slice(0, 1))[:, :, 0]
+            else:
+                total = sum(self._patches(rows, chunk).sum(2) for chunk in self._chunks())
+                mean = total / (self.grid[0] * self.grid[1])
+            found.append(mean)
+        return torch.cat(found, 1).unflatten(2, self.grid) * (self.grid[0] * self.grid[1])
+
+    def spread(self, tokens: Tensor) -> Tensor:
+        """Each patch takes the mean of what it attends to, over heads and blocks: (N, h*w, C)."""
+        total = 0.0
+        for rows in self.rows:
+            shares = (self._patches(rows, chunk).mean(1) for chunk in self._chunks())
+            total = total + torch.cat([share @ tokens.float() for share in shares], 1)
+        return (total / len(self.rows)).to(tokens.dtype)
+
+
+class UniformAttention(TokenAttention):
+    """A control: every patch attends to every patch alike."""
+
+    def maps(self) -> Tensor:
+        """Ones."""
+        return torch.ones_like(super().maps())
+
+    def spread(self, tokens: Tensor) -> Tensor:
+        """The mean of all patches."""
+        return tokens.mean(1, keepdim=True).expand_as(tokens)
+
+
+class ShuffledAttention(TokenAttention):
+    """A control: the same attention, to patches of other places (the same shuffle each time)."""
+
+    def _patches(self, rows: Callable, queries: slice) -> Tensor:
+        found = super()._patches(rows, queries)
+        seeded = torch.Generator().manual_seed(0)
+        return found[..., torch.randperm(found.size(-1), generator=seeded).to(found.device)]
+
+
+_KINDS = {None: TokenAttention, "uniform": UniformAttention, "shuffled": ShuffledAttention}
+
+
+class AttentionReader:
+    """Reads the attention of chosen blocks of a backbone while it runs, with its gradients.
+
+        with AttentionReader(backbone, blocks=[-1]) as reader:
+            outputs = backbone(images)
+        reader.attention(outputs.grid).maps()
+
+    Of each block its input is kept, and what the head asks for is made of it.
+
+    Args:
+        backbone: A `RobustNet` or a `ViTTower`.
+        blocks: Numbers of blocks of the ViT, from the end where they are negative.
+        asked: See `TokenAttention`.
+        control: None, or what stands in its place: 'uniform' or 'shuffled'.
+
+    Raises:
+        ValueError: No ViT, no such block, one that attends within windows, or no class token.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        blocks: Sequence[int] = (-1,),
+        asked: str = "class",
+        control: str | None = None,
+    ):
+        check_choice("asked", asked, ASKED)
+        if control not in CONTROLS:
+            raise ValueError(f"control must be None, 'uniform' or 'shuffled', got {control!r}")
+        vit = backbone.vit if isinstance(backbone, RobustNet) else backbone
+        if not isinstance(vit, ViTTower):
+            raise ValueError(
+                f"attention needs a backbone with a robustnet_mm.ViTTower, got "
+                f"{type(backbone).__name__}: take one, or a head without attention (SegformerHead)"
+            )
+        if asked == "class" and not vit.num_prefix_tokens:
+            raise ValueError("asked='class' needs a ViT with a class token: set asked='received'")
+        number = len(vit.blocks)
+        for block in blocks:
+            check_whole("each of blocks", block, -number, number - 1)
+        self.vit, self.asked, self.control = vit, asked, control
+        self.modules = [vit.blocks[block].attn for block in blocks]
+        self._seen: dict[nn.Module, tuple] = {}
+
+    def _see(self, module: nn.Module, args, kwargs):
+        self._seen[module] = args, kwargs
+
+    def __enter__(self):
+        self._seen.clear()
+        self._handles = [
+            module.register_forward_pre_hook(self._see, with_kwargs=True) for module in self.modules
+        ]
+        return self
+
+    def __exit__(self, *_):
+        for handle in self._handles:
+            handle.remove()
+
+    def attention(self, grid: tuple[int, int]) -> TokenAttention:
+        """Of the images that ran last; `grid` is (h, w) of their patch tokens.
+
+        Raises:
+            ValueError: A block attends within windows.
+        """
+        length = self.vit.num_prefix_tokens + grid[0] * grid[1]
+        rows = []
+        for module in self.modules:
+            args, kwargs = self._seen.pop(module)  # and with them the graph of this pass
+            if args[0].size(1) != length:
+                raise ValueError(
+                    "blocks must be global, got one that attends within windows: name one of "
+                    "global_blocks"
+                )
+            rows.append(_rows_of(module, args, kwargs))
+        kind = _KINDS[self.control]
+        return kind(rows, self.vit.num_prefix_tokens, grid, self.asked)
+
+
+def _rows_of(module: nn.Module, args: tuple, kwargs: dict) -> Callable[[slice], Tensor]:
+    return lambda queries: attention_rows(module, queries, *args, **kwargs)
