@@ -10,7 +10,7 @@ import torch
 from mmengine.dist import get_dist_info, sync_random_seed
 from torch.utils.data import Dataset, Sampler
 
-from robustnet_mm.arguments import check_choice, check_whole, check_wholes
+from robustnet_mm.arguments import check_choice, check_flag, check_whole, check_wholes
 from robustnet_mm.datasets import IMAGE_SUFFIXES, LoadImage
 from robustnet_mm.registry import DATA_SAMPLERS, DATASETS
 
@@ -51,6 +51,24 @@ def pictures_of(
             f"{name} has no pictures in {place}: the folder must hold {', '.join(suffixes)}"
         )
     return found
+
+
+def recolored(picture: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """A painting in other colours: (3, H, W) uint8 -> the same.
+
+    Saturation from grey to one and a half, and a gain and an offset for each channel, half of them
+    common to all; one in five is a negative.
+    """
+    pixels = picture.float() / 255
+    grey = pixels.mean(0, keepdim=True)
+    pixels = grey + rng.uniform(0, 1.5) * (pixels - grey)
+    gain = np.exp(rng.uniform(-0.5, 0.5) + rng.uniform(-0.25, 0.25, 3))
+    offset = rng.uniform(-0.15, 0.15) + rng.uniform(-0.15, 0.15, 3)
+    gain, offset = (torch.from_numpy(each).float().view(3, 1, 1) for each in (gain, offset))
+    pixels = (pixels - 0.5) * gain + 0.5 + offset
+    if rng.random() < 0.2:
+        pixels = 1 - pixels
+    return (255 * pixels.clamp(0, 1)).round().byte()
 
 
 @lru_cache(maxsize=2)  # at the end of a turn workers are in two
@@ -106,6 +124,8 @@ class ContentStyleDataset(Dataset):
             in the middle where the pairs are not random.
         limit: Numbers of contents and styles, the first so many; (10, 21) is the paper's protocol.
             None takes all.
+        recolor: Give each style other colours (saturation, gains, offsets, negatives), drawn anew
+            each time, so that few paintings stand for many.
         on_error: 'raise', or for training 'skip', which draws another pair for a broken file and
             logs it once with the count.
 
@@ -122,6 +142,7 @@ class ContentStyleDataset(Dataset):
         size: int | None = None,
         crop: int | None = None,
         limit: tuple[int, int] | None = None,
+        recolor: bool = False,
         on_error: str = "raise",
     ):
         check_choice("pairs", pairs, PAIRS)
@@ -149,7 +170,10 @@ class ContentStyleDataset(Dataset):
             )
         if on_error == "skip" and pairs != "random":
             raise ValueError(f"on_error='skip' would change the pairs of {pairs!r}: take 'raise'")
-        self.pairs, self.size, self.crop = pairs, size, crop
+        check_flag("recolor", recolor)
+        if recolor and pairs != "random":
+            raise ValueError(f"recolor=True is for training, with pairs='random', got {pairs!r}")
+        self.pairs, self.size, self.crop, self.recolor = pairs, size, crop, recolor
         self.load = LoadImage(on_error=on_error)
         self.load.skipped_by = "ContentStyleDataset(on_error='skip')"
 
@@ -184,6 +208,8 @@ class ContentStyleDataset(Dataset):
             paths = self.contents[content], self.styles[style]
             pair = [self.picture(path, rng) for path in paths]
             if all(picture is not None for picture in pair):
+                if self.recolor:
+                    pair[1] = recolored(pair[1], rng)
                 sample = StyleSample(metainfo=dict(zip(_NAMES, paths, strict=True)))
                 return dict(inputs=dict(content=pair[0], style=pair[1]), data_samples=sample)
             content, style = (rng.integers(len(place)) for place in (self.contents, self.styles))

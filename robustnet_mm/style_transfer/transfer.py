@@ -60,7 +60,10 @@ class CrossAttention(nn.Module):
 
 
 class TransferLayer(nn.Module):
-    """Cross-attention and an MLP, each added to what stands there (norms before)."""
+    """Cross-attention and an MLP, each added to what stands there (norms before).
+
+    Both end in a linear layer that starts at zero, so at the start nothing is added.
+    """
 
     def __init__(self, width: int, num_heads: int):
         super().__init__()
@@ -69,6 +72,9 @@ class TransferLayer(nn.Module):
         self.mlp = nn.Sequential(
             nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
         )
+        for last in (self.attention.out, self.mlp[-1]):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
 
     def forward(self, content: Tensor, positions: Tensor, style: Tensor) -> Tensor:
         key = self.norm_style(style)
@@ -79,6 +85,9 @@ class TransferLayer(nn.Module):
 
 class AttentionTransfer(nn.Module):
     """Three layers of cross-attention: the content asks, the style answers (StyTr2, section 3.3).
+
+    They start from `adain` of both, and at the start are that exactly: what a style looks like on
+    the whole is copied for any style, and where its parts belong is learned.
 
     Where a content token stands is told by what is around it: positions are made from an 18 x 18
     pooling of the content itself (content-aware positional encoding, section 3.1), so that they
@@ -99,11 +108,11 @@ class AttentionTransfer(nn.Module):
         self.layers = nn.ModuleList(TransferLayer(width, num_heads) for _ in range(num_layers))
 
     def forward(self, content: Tensor, style: Tensor, whole: Tensor | None = None) -> Tensor:
-        """(N, C, h, w), (N, C, H, W) -> (N, C, h, w); each token asks, whatever the whole is."""
+        """(N, C, h, w), (N, C, H, W) -> (N, C, h, w); `whole` as in `adain`"""
         grid = tuple(content.shape[-2:])
         around = self.position(F.adaptive_avg_pool2d(content, self.pooled))
         positions = map_to_tokens(resize(around, grid))
-        tokens, style = map_to_tokens(content), map_to_tokens(style)
+        tokens, style = map_to_tokens(adain(content, style, whole)), map_to_tokens(style)
         for layer in self.layers:
             tokens = layer(tokens, positions, style)
         return tokens_to_map(tokens, grid)

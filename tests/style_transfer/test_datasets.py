@@ -46,6 +46,19 @@ def test_a_product_has_every_pair_in_order(folders):
     assert found == [(f"{c}.png", f"{s}.png") for c in (0, 2, 1) for s in (0, 2, 3, 1)]
 
 
+def test_recolored_paintings_keep_their_shapes_and_are_a_function_of_the_draw(folders):
+    plain, other = (dataset(folders, size=32, crop=24, recolor=each) for each in (False, True))
+    found = []
+    for index in islice(DrawSampler(plain, seed=0), 12):
+        one, two, again = (data[index]["inputs"] for data in (plain, other, other))
+        assert torch.equal(two["content"], one["content"])
+        assert torch.equal(two["style"], again["style"]) and two["style"].dtype == torch.uint8
+        pair = np.stack([each["style"].float().mean(0).flatten() for each in (one, two)])
+        found.append(np.corrcoef(pair)[0, 1])
+    assert np.abs(found).min() > 0.7  # edges stay where they are
+    assert min(found) < 0 < max(found)  # and some are negatives
+
+
 def test_a_protocol_takes_the_first_so_many(folders):
     data = dataset(folders, pairs="product", limit=(2, 3))
     assert [names(data[k]) for k in range(len(data))] == [
@@ -141,6 +154,7 @@ def test_a_broken_file_is_named_or_another_pair_is_drawn(tmp_path, folders):
         (dict(pairs="product", on_error="skip"), "would change the pairs"),
         (dict(pairs="product", limit=(2, 9)), "styles up to 4, which are there"),
         (dict(pairs="product", limit=[2]), "limit must be two numbers"),
+        (dict(pairs="product", recolor=True), "recolor=True is for training"),
     ],
 )
 def test_settings_that_do_not_fit_are_named(folders, change, said):

@@ -33,8 +33,23 @@ def test_a_constant_channel_has_a_gradient():
     assert flat.grad.isfinite().all()
 
 
+def awake(width):
+    """Layers that start at zero say something."""
+    transfer = AttentionTransfer(width).eval()
+    for parameter in transfer.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.1)
+    return transfer
+
+
+def test_attention_starts_at_adain_exactly_and_leaves_it():
+    transfer = AttentionTransfer(32)
+    assert torch.equal(transfer(CONTENT, STYLE), adain(CONTENT, STYLE))
+    assert apart(awake(32)(CONTENT, STYLE), adain(CONTENT, STYLE))
+
+
 def test_attention_keeps_the_contents_grid_and_ignores_the_order_of_the_style():
-    transfer = AttentionTransfer(32).eval()
+    transfer = awake(32)
     shuffled = STYLE.flatten(2)[..., torch.randperm(36)].unflatten(2, (6, 6))
     out = transfer(CONTENT, STYLE)
     assert out.shape == CONTENT.shape
@@ -43,7 +58,7 @@ def test_attention_keeps_the_contents_grid_and_ignores_the_order_of_the_style():
 
 def test_attention_equals_its_formula():
     """softmax(q k / sqrt(d)) v for each head, by hand."""
-    attention = AttentionTransfer(64).layers[0].attention
+    attention = awake(64).layers[0].attention
     query, style = torch.randn(1, 6, 64), torch.randn(1, 5, 64)
     q, k, v = (
         layer(x).unflatten(2, (2, 32)).transpose(1, 2)
@@ -56,11 +71,11 @@ def test_attention_equals_its_formula():
 
 def test_positions_come_from_the_content():
     """Two equal tokens in other neighbourhoods are told apart."""
-    transfer = AttentionTransfer(32).eval()
+    transfer = awake(32)
     torch.nn.init.normal_(transfer.position.weight, std=3)  # that they count beside the content
     content = torch.randn(1, 32, 36, 36)  # two tokens wide are pooled into one
     content[..., 10, 10] = content[..., 20, 30]
-    added = transfer(content, STYLE[:1]) - content
+    added = transfer(content, STYLE[:1]) - adain(content, STYLE[:1])
     assert apart(added[..., 10, 10], added[..., 20, 30])
 
 
