@@ -66,7 +66,8 @@ def draw_predictions(cfg: Config, args: argparse.Namespace):
     switch, folder = host_of(cfg, of_images=True).draw
     settings = dict(switch, show=args.show, wait_time=args.wait_time)
     cfg.default_hooks.visualization.update(settings)
-    cfg.merge_from_dict({folder: args.show_dir})
+    if args.show_dir:
+        cfg.merge_from_dict({folder: args.show_dir})
 
 
 def add_tta(cfg: Config):

@@ -177,6 +177,7 @@ def check_outputs(cfg: Config):
     head = "decode_head" if "decode_head" in model else "head"
     key = head if not neck else "neck.0" if many else "neck"
     reader = (neck[0] if many else neck) or model.get(head) or {}
+    reader = reader[0] if isinstance(reader, (list, tuple)) else reader  # a cascade of heads
     kind = class_of(reader, cfg.get("default_scope"))
     maps_only = name == "RobustNet" and backbone.get("out_type", "towers") == "pyramid"
     if kind is None:

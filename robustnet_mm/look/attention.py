@@ -83,7 +83,7 @@ def query_row(layout: Layout, shape: tuple[int, int], point: tuple[int, int] | N
         ValueError: The point lies outside the image, or there is no class token.
     """
     if point is None:
-        if not layout.num_prefix:
+        if not layout.has_class_token:
             raise ValueError("this ViT has no class token: name a point (x, y) whose patch asks")
         return 0
     (x, y), (height, width) = point, shape

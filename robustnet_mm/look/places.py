@@ -107,6 +107,7 @@ class Layout:
     Attributes:
         grid: (h, w) of the patch tokens.
         num_prefix: P, class and register tokens.
+        has_class_token: Whether the first of them is a class token.
         patch_size: (height, width) in pixels.
     """
 
@@ -114,6 +115,7 @@ class Layout:
         with torch.no_grad():
             self._positions: Positions = vit.embed(images)[1]
         self.grid, self.num_prefix = self._positions.grid, vit.num_prefix_tokens
+        self.has_class_token = vit.has_class_token
         self.patch_size = vit.patch_size
 
     def whole(self, tokens: Tensor) -> Tensor:

@@ -7,7 +7,8 @@ try:
     import mmseg  # noqa: F401
 except ImportError as error:
     raise ImportError(
-        "segmentation needs mmseg: pip install 'robustnet-mm[seg]' (docs/segmentation.md)"
+        "segmentation needs mmseg: pip install onedl-mmsegmentation 'robustnet-mm[seg]' "
+        "(docs/segmentation.md)"
     ) from error
 
 from .attention import AttentionReader, TokenAttention

@@ -1,17 +1,19 @@
 """A ViT's attention for a head, while both are trained: no more of it than the head asks for."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from robustnet_mm.arguments import check_choice, check_whole
 from robustnet_mm.models import RobustNet, ViTTower
-from robustnet_mm.models.towers.vit_families import attention_rows
+from robustnet_mm.models.towers.vit_families import attention_parts, rows_of
 
 ASKED = ("class", "received")
 CONTROLS = (None, "uniform", "shuffled")
-CHUNK = 256  # queries whose rows are in memory at a time
+CHUNK = 256  # queries whose rows are in memory at a time; the backward pass makes them again
 
 
 class TokenAttention:
@@ -45,6 +47,12 @@ class TokenAttention:
         for start in range(self.num_prefix, length, CHUNK):
             yield slice(start, min(start + CHUNK, length))
 
+    def _spread(self, rows: Callable, queries: slice, tokens: Tensor) -> Tensor:
+        return self._patches(rows, queries).mean(1) @ tokens
+
+    def _received(self, rows: Callable, queries: slice) -> Tensor:
+        return self._patches(rows, queries).sum(2)
+
     def maps(self) -> Tensor:
         """A map for each head of each block, 1 where attention is uniform: (N, K, h, w)."""
         found = []
@@ -52,8 +60,11 @@ class TokenAttention:
             if self.asked == "class":
                 mean = self._patches(rows, slice(0, 1))[:, :, 0]
             else:
-                total = sum(self._patches(rows, chunk).sum(2) for chunk in self._chunks())
-                mean = total / (self.grid[0] * self.grid[1])
+                parts = (
+                    checkpoint(self._received, rows, chunk, use_reentrant=False)
+                    for chunk in self._chunks()
+                )
+                mean = sum(parts) / (self.grid[0] * self.grid[1])
             found.append(mean)
         return torch.cat(found, 1).unflatten(2, self.grid) * (self.grid[0] * self.grid[1])
 
@@ -61,8 +72,11 @@ class TokenAttention:
         """Each patch takes the mean of what it attends to, over heads and blocks: (N, h*w, C)."""
         total = 0.0
         for rows in self.rows:
-            shares = (self._patches(rows, chunk).mean(1) for chunk in self._chunks())
-            total = total + torch.cat([share @ tokens.float() for share in shares], 1)
+            parts = [
+                checkpoint(self._spread, rows, chunk, tokens.float(), use_reentrant=False)
+                for chunk in self._chunks()
+            ]
+            total = total + torch.cat(parts, 1)
         return (total / len(self.rows)).to(tokens.dtype)
 
 
@@ -125,11 +139,13 @@ class AttentionReader:
                 f"attention needs a backbone with a robustnet_mm.ViTTower, got "
                 f"{type(backbone).__name__}: take one, or a head without attention (SegformerHead)"
             )
-        if asked == "class" and not vit.num_prefix_tokens:
+        if asked == "class" and not vit.has_class_token:
             raise ValueError("asked='class' needs a ViT with a class token: set asked='received'")
         number = len(vit.blocks)
         for block in blocks:
             check_whole("each of blocks", block, -number, number - 1)
+        if not blocks or len({block % number for block in blocks}) < len(blocks):
+            raise ValueError(f"blocks must name one block or more, each once, got {blocks}")
         self.vit, self.asked, self.control = vit, asked, control
         self.modules = [vit.blocks[block].attn for block in blocks]
         self._seen: dict[nn.Module, tuple] = {}
@@ -144,9 +160,11 @@ class AttentionReader:
         ]
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, error, *_):
         for handle in self._handles:
             handle.remove()
+        if error is not None:
+            self._seen.clear()
 
     def attention(self, grid: tuple[int, int]) -> TokenAttention:
         """Of the images that ran last; `grid` is (h, w) of their patch tokens.
@@ -169,4 +187,4 @@ class AttentionReader:
 
 
 def _rows_of(module: nn.Module, args: tuple, kwargs: dict) -> Callable[[slice], Tensor]:
-    return lambda queries: attention_rows(module, queries, *args, **kwargs)
+    return partial(rows_of, *attention_parts(module, *args, **kwargs))

@@ -1,5 +1,6 @@
 """Your own masks: a folder of images, and one of label images of the same names."""
 
+from collections import Counter
 from pathlib import Path
 
 from mmseg.datasets import BaseSegDataset
@@ -18,7 +19,7 @@ class ImagesAndLabels(BaseSegDataset):
             seg_map_path='labels/train')`, `metainfo=dict(classes=..., palette=...)`, `pipeline`.
 
     Raises:
-        ValueError: No images, or images without labels.
+        ValueError: No images, two of one name, or images without labels.
     """
 
     def load_data_list(self) -> list[dict]:
@@ -36,6 +37,9 @@ class ImagesAndLabels(BaseSegDataset):
                 "(docs/segmentation.md), or data_prefix.img_path"
             )
         pairs = [(p, labels / p.relative_to(images).with_suffix(".png")) for p in found]
+        counted = Counter(str(label) for _, label in pairs)
+        if twice := few(name for name, number in counted.items() if number > 1):
+            raise ValueError(f"images of one name share a label image: {twice}: rename them")
         missing = [str(image.relative_to(images)) for image, label in pairs if not label.is_file()]
         if missing:
             raise ValueError(

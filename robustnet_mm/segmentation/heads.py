@@ -1,8 +1,8 @@
 """SegFormer's head, helped by a ViT's attention; at the start it is SegFormer's head exactly."""
 
 import torch
-import torch.nn.functional as F
 from mmseg.models import SegformerHead
+from mmseg.models.utils import resize
 from torch import Tensor, nn
 
 from robustnet_mm.arguments import check_whole
@@ -11,10 +11,6 @@ from robustnet_mm.models.grids import pool_to_grid, tokens_to_map
 from robustnet_mm.registry import MODELS
 
 from .attention import TokenAttention
-
-
-def _resize(feat: Tensor, like: Tensor) -> Tensor:
-    return F.interpolate(feat, like.shape[-2:], mode="bilinear", align_corners=False)
 
 
 class _Fused(SegformerHead):
@@ -34,8 +30,12 @@ class _Fused(SegformerHead):
             )
         maps = self._transform_inputs(maps)
         pairs = zip(self.convs, maps, strict=True)
-        found = [_resize(conv(feat), maps[0]) for conv, feat in pairs]
+        found = [self._resize(conv(feat), maps[0]) for conv, feat in pairs]
         return self.cls_seg(self.fuse(self.fusion_conv(torch.cat(found, 1)), attention))
+
+    def _resize(self, feat: Tensor, like: Tensor) -> Tensor:
+        size, corners = like.shape[-2:], self.align_corners
+        return resize(feat, size, mode=self.interpolate_mode, align_corners=corners)
 
     def fuse(self, feat: Tensor, attention: TokenAttention) -> Tensor:
         """(N, C, H/4, W/4) -> the same shape"""
@@ -72,7 +72,7 @@ class AttentionFusionHead(_Fused):
                 f"num_maps of AttentionFusionHead must be {maps.size(1)}, heads times blocks, got "
                 f"{self.gate.in_channels}"
             )
-        maps = _resize(maps, feat)
+        maps = self._resize(maps, feat)
         return feat * (1 + self.gate(maps)) + self.join(maps)
 
 
@@ -95,4 +95,4 @@ class AffinityFusionHead(_Fused):
     def fuse(self, feat, attention):
         tokens = pool_to_grid(feat, attention.grid).flatten(2).transpose(1, 2)
         told = self.out(self.norm(attention.spread(tokens) - tokens))
-        return feat + _resize(tokens_to_map(told, attention.grid), feat)
+        return feat + self._resize(tokens_to_map(told, attention.grid), feat)

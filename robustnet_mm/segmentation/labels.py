@@ -54,6 +54,11 @@ class LoadLabels(BaseTransform):
     def transform(self, results: dict) -> dict:
         """Adds `gt_seg_map`, (H, W) uint8."""
         path = results["seg_map_path"]
+        if results.get("reduce_zero_label") or results.get("label_map"):
+            raise ValueError(
+                "LoadLabels takes the numbers as they are, got a dataset with reduce_zero_label or "
+                "other classes than its own: use mmseg's LoadAnnotations for it"
+            )
         labels = read_labels(path)
         if labels.shape != tuple(results["ori_shape"]):
             (h, w), (height, width) = labels.shape, results["ori_shape"]
@@ -62,7 +67,7 @@ class LoadLabels(BaseTransform):
                 f"{width} x {height}: make both of one size"
             )
         values = np.unique(labels)
-        strange = values[(values >= self.num_classes) & (values != VOID)]
+        strange = values[(values < 0) | (values >= self.num_classes) & (values != VOID)]
         if strange.size:
             raise ValueError(
                 f"label image {path} has the value {strange[0]}, and classes are 0 to "

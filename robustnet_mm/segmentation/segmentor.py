@@ -6,6 +6,7 @@ from mmseg.models import EncoderDecoder
 from torch import Tensor
 
 from robustnet_mm.arguments import check_dict
+from robustnet_mm.models import RobustNet
 from robustnet_mm.registry import MODELS
 
 from .attention import AttentionReader
@@ -28,6 +29,13 @@ class AttentiveEncoderDecoder(EncoderDecoder):
         super().__init__(**kwargs)
         attention = {} if attention is None else attention
         check_dict("attention", attention, "dict(blocks=[-1], asked='class')")
+        woven = isinstance(self.backbone, RobustNet) and self.backbone.out_type == "towers"
+        if not woven or not self.with_neck:
+            raise ValueError(
+                "AttentiveEncoderDecoder needs a robustnet_mm.RobustNet with out_type='towers' and "
+                "neck=dict(type='robustnet_mm.TowerNeck', ...), got backbone "
+                f"{type(self.backbone).__name__} and {'a' if self.with_neck else 'no'} neck"
+            )
         self.reader = AttentionReader(self.backbone, **attention)
 
     def extract_feat(self, inputs: Tensor) -> tuple:
@@ -35,3 +43,7 @@ class AttentiveEncoderDecoder(EncoderDecoder):
         with self.reader:
             outputs = self.backbone(inputs)
         return (*self.neck(outputs), self.reader.attention(outputs.grid))
+
+    def _auxiliary_head_forward_train(self, inputs, data_samples) -> dict:
+        """Auxiliary heads read the maps alone."""
+        return super()._auxiliary_head_forward_train(inputs[:-1], data_samples)

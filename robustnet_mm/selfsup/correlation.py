@@ -53,8 +53,18 @@ def barlow_twins_loss(correlation: Tensor, off_diagonal_weight: float = 0.0051) 
 def effective_rank(embeddings: Tensor) -> Tensor:
     """exp of the entropy of the singular values (RankMe, Garrido et al. 2023): (N, D) -> ().
 
-    From 1, where all images are embedded on one line, to min(N, D).
+    From 1, where all images are embedded on one line, to min(N, D); NaN where something is not
+    finite.
     """
+    if not embeddings.isfinite().all():
+        return embeddings.new_full((), float("nan"), dtype=torch.float32)
     values = torch.linalg.svdvals(embeddings.float())
     shares = values / values.sum().clamp_min(1e-12) + 1e-7
     return (-(shares * shares.log()).sum()).exp()
+
+
+@torch.no_grad()
+def signs(correlation: Tensor) -> dict[str, Tensor]:
+    """The mean of the diagonal, which is to be 1, and the root mean square off it, 0: (D, D)"""
+    rest = off_diagonal(correlation).square().mean().sqrt()
+    return dict(diagonal=correlation.diagonal().mean(), off_diagonal=rest)

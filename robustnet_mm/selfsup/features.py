@@ -1,10 +1,12 @@
 """One vector an image, of whatever a backbone gives."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
+from mmengine.dist import all_gather
 from mmengine.model import BaseModule
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from robustnet_mm.models import TowerOutputs
 from robustnet_mm.models.probe import undisturbed
@@ -30,7 +32,7 @@ def pooled(outputs) -> dict[str, Tensor]:
             cnn=outputs.maps[-1].mean((2, 3)), vit=_mean_patch(outputs.tokens, outputs.grid)
         )
     if isinstance(outputs, Sequence) and len(outputs):
-        if len(outputs) == 2 and isinstance(outputs[0], Tensor) and outputs[0].ndim == 3:
+        if len(outputs) == 2 and isinstance(outputs[1], tuple) and outputs[0].ndim == 3:
             return dict(vit=_mean_patch(*outputs))
         last = outputs[-1]
         if isinstance(last, Tensor) and last.ndim == 4:
@@ -63,14 +65,15 @@ class TowerPool(BaseModule):
 
 
 def extract(
-    backbone: nn.Module, data_preprocessor: nn.Module, loader: Iterable
+    backbone: nn.Module, data_preprocessor: nn.Module, loader: DataLoader
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Vectors and labels of all images of a loader: tower -> (N, C), and (N,), on the CPU.
 
     Args:
         backbone: What `pooled` reads, in eval mode here and as before afterwards.
         data_preprocessor: One of mmpretrain.
-        loader: Of a dataset of mmpretrain, with labels.
+        loader: Of a dataset of mmpretrain, with labels, in order (`DefaultSampler`); several
+            processes share the work.
 
     Raises:
         ValueError: Images without labels.
@@ -87,6 +90,12 @@ def extract(
                 )
             found.append({k: v.float().cpu() for k, v in pooled(backbone(data["inputs"])).items()})
             labels += [int(sample.gt_label) for sample in samples]
-    return {name: torch.cat([each[name] for each in found]) for name in found[0]}, torch.tensor(
-        labels
-    )
+    number = len(loader.dataset)
+    joined = {name: torch.cat([each[name] for each in found]) for name in found[0]}
+    joined = {name: _of_all(vectors, number) for name, vectors in joined.items()}
+    return joined, _of_all(torch.tensor(labels), number)
+
+
+def _of_all(part: Tensor, number: int) -> Tensor:
+    """What the processes read in turn, in order: the `number` images of the dataset."""
+    return torch.stack(all_gather(part), 1).flatten(0, 1)[:number]

@@ -15,7 +15,7 @@ from robustnet_mm.arguments import check_number, check_whole
 from robustnet_mm.models.probe import undisturbed
 from robustnet_mm.registry import HOOKS
 
-from .correlation import cross_correlation, effective_rank, gathered, off_diagonal
+from .correlation import cross_correlation, effective_rank, gathered, signs
 from .features import extract
 from .model import TwoTowerBarlowTwins
 from .neighbours import knn_accuracy
@@ -44,7 +44,7 @@ class RepresentationHook(Hook):
 
     Every `interval` iterations, and after the last, it logs for each tower the mean of the
     correlation's diagonal, the root mean square off it, and the effective rank of the projections
-    of the batch at hand; gives the visualizer the correlation matrix as a picture
+    of the batch at hand, all in eval mode; gives the visualizer the correlation matrix as a picture
     (`vis_image/correlation_<tower>_<iteration>.png`); and logs `knn`, the accuracy of the nearest
     neighbours of the backbone's vectors. A rank below `least_rank` is named a collapse.
 
@@ -59,7 +59,7 @@ class RepresentationHook(Hook):
         ValueError: Only one of `memory` and `query`.
     """
 
-    priority = "BELOW_NORMAL"  # before the log is written
+    priority = "NORMAL"  # before the log is written
 
     def __init__(
         self,
@@ -83,14 +83,18 @@ class RepresentationHook(Hook):
     def before_train(self, runner):
         """Labelled folders are looked for before anything is trained."""
         self.loaders = self.configs and [Runner.build_dataloader(cfg) for cfg in self.configs]
+        if self.loaders:
+            check_whole("k", self.k, 1, len(self.loaders[0].dataset), ", the images of memory")
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        """Tell, where it is time; the model is as before."""
-        if not self.every_n_train_iters(runner, self.interval) and not self.is_last_train_iter(
-            runner
-        ):
-            return
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        """Tell, where it is time; model and random state are as before."""
+        last = self.is_last_train_iter(runner)
+        if last or self.every_n_train_iters(runner, self.interval):
+            model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+            with torch.random.fork_rng():  # a loader draws a seed for its workers
+                self._tell(runner, model, data_batch)
+
+    def _tell(self, runner, model: nn.Module, data_batch):
         told = {}
         with undisturbed(model), torch.no_grad():
             views = model.data_preprocessor(data_batch, False)["inputs"]
@@ -98,8 +102,7 @@ class RepresentationHook(Hook):
             for name in one:
                 correlation = cross_correlation(one[name], other[name])
                 rank = effective_rank(gathered(one[name]))
-                told[f"{name}_diagonal"] = correlation.diagonal().mean()
-                told[f"{name}_off_diagonal"] = off_diagonal(correlation).square().mean().sqrt()
+                told |= {f"{name}_{sign}": value for sign, value in signs(correlation).items()}
                 told[f"{name}_rank"] = rank
                 self._warn(name, float(rank), correlation.size(0))
                 runner.visualizer.add_image(

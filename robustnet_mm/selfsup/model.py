@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
@@ -10,13 +9,7 @@ from robustnet_mm.arguments import check_dict, check_number
 from robustnet_mm.models import RobustNet
 from robustnet_mm.registry import MODELS, build_part
 
-from .correlation import (
-    barlow_twins_loss,
-    cross_correlation,
-    effective_rank,
-    gathered,
-    off_diagonal,
-)
+from .correlation import barlow_twins_loss, cross_correlation, signs
 from .features import pooled
 
 _BACKBONE = "dict(type='robustnet_mm.RobustNet', arch='tiny-patch16')"
@@ -39,8 +32,8 @@ class TwoTowerBarlowTwins(BaseModel):
         data_preprocessor: Config of mmpretrain's `SelfSupDataPreprocessor`.
         init_cfg: As in mmengine.
 
-    The log also has each tower's diagonal (mean, 1 is best), off_diagonal (root mean square, 0 is
-    best) and rank (of the projections; 1 is a collapse).
+    The log also has each tower's diagonal (mean, 1 is best) and off_diagonal (root mean square, 0
+    is best).
 
     Raises:
         ValueError: Another backbone, or a weight that is negative.
@@ -111,20 +104,10 @@ class TwoTowerBarlowTwins(BaseModel):
         for name in one:
             correlation = cross_correlation(one[name], other[name])
             losses[f"loss_{name}"] = barlow_twins_loss(correlation, self.off_diagonal_weight)
-            losses |= _signs(name, correlation.detach(), one[name].detach())
+            losses |= {f"{name}_{sign}": value for sign, value in signs(correlation).items()}
         if self.cross_weight:
             pairs = (one["cnn"], other["vit"]), (one["vit"], other["cnn"])
             crossed = (cross_correlation(*pair) for pair in pairs)
             terms = sum(barlow_twins_loss(each, self.off_diagonal_weight) for each in crossed)
             losses["loss_cross"] = self.cross_weight * terms
         return losses
-
-
-@torch.no_grad()
-def _signs(name: str, correlation: Tensor, embeddings: Tensor) -> dict[str, Tensor]:
-    """What the log tells of a tower beside its loss."""
-    return {
-        f"{name}_diagonal": correlation.diagonal().mean(),
-        f"{name}_off_diagonal": off_diagonal(correlation).square().mean().sqrt(),
-        f"{name}_rank": effective_rank(gathered(embeddings)),
-    }

@@ -56,8 +56,8 @@ def pictures_of(
 def recolored(picture: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     """A painting in other colours: (3, H, W) uint8 -> the same.
 
-    Saturation from grey to one and a half, and a gain and an offset for each channel, half of them
-    common to all; one in five is a negative.
+    Saturation from grey to one and a half, a gain and an offset that the channels share and one of
+    their own; one in five is a negative.
     """
     pixels = picture.float() / 255
     grey = pixels.mean(0, keepdim=True)

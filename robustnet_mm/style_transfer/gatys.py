@@ -1,4 +1,4 @@
-"""A picture optimised by itself: the practical limit of what a loss can ask for."""
+"""A picture optimised by itself: what a loss can ask for, without a model."""
 
 import torch
 from torch import Tensor
@@ -16,9 +16,10 @@ def optimize_picture(
     content_weight: float = WEIGHTS["content"],
     style_weight: float = WEIGHTS["style"],
 ) -> Tensor:
-    """Optimise pixels by L-BFGS, from the content on (Gatys et al. 2016, section 2.3).
+    """Optimise pixels by L-BFGS, from the content on (Gatys et al. 2016, section 3).
 
-    It is a control for a model that is trained on the same loss: minutes a picture, and better.
+    It is a control for a model that is trained on the same loss. Pixels beyond 0..1 are cut in the
+    end.
 
     Args:
         content: (1, 3, H, W), RGB in 0..1.
@@ -40,7 +41,10 @@ def optimize_picture(
     with torch.no_grad():
         of_content, of_style = loss.features(content), loss.features(style)
     picture = content.clone().requires_grad_()
-    optimizer = torch.optim.LBFGS([picture], max_iter=steps, line_search_fn="strong_wolfe")
+    evaluations = 25 * steps  # as many as a line search may want
+    optimizer = torch.optim.LBFGS(
+        [picture], max_iter=steps, max_eval=evaluations, line_search_fn="strong_wolfe"
+    )
 
     def closure() -> Tensor:
         optimizer.zero_grad()

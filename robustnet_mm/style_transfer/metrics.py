@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from mmengine.evaluator import BaseMetric
-from torch import Tensor
 
 from robustnet_mm.arguments import check_choice, check_flag, check_text
 from robustnet_mm.registry import METRICS, MODELS
@@ -62,35 +61,33 @@ class StyleMetric(BaseMetric):
 
     @torch.no_grad()
     def process(self, data_batch: Mapping, data_samples: Sequence[Mapping]) -> None:
-        """Keep the losses of each pair of a batch."""
-        inputs = data_batch["inputs"]
+        """Keep the losses of each pair of a batch; what pairs share is looked at once."""
+        inputs, seen = data_batch["inputs"], {}
         pairs = zip(inputs["content"], inputs["style"], data_samples, strict=True)
         for content, style, sample in pairs:  # the inputs are as they were loaded, on the CPU
-            device = sample["picture"].device
-            painted, content, style = (
-                to_unit(picture.to(device))
-                for picture in (sample["picture"], content.flip(0), style.flip(0))
-            )
+            painted = to_unit(sample["picture"])
+            units = []
+            for picture in (content, style):
+                if id(picture) not in seen:
+                    unit = to_unit(picture.flip(0).to(painted.device))
+                    seen[id(picture)] = unit, self.loss.features(unit)
+                units.append(seen[id(picture)])
+            (content, of_content), (_, of_style) = units
+            of_painted = self.loss.features(painted)
+            style, itself = (self.loss.style(f, of_style).item() for f in (of_painted, of_content))
             self.results.append(
-                _losses(self.loss, painted, content, style)
+                dict(
+                    content=self.loss.content(of_painted, of_content, of_style).item(),
+                    style=style,
+                    content_itself_style=itself,
+                    ahead=float(style < itself),
+                )
                 | {name: float(f(painted, content)) for name, f in self.distances.items()}
             )
 
     def compute_metrics(self, results: list[dict[str, float]]) -> dict[str, float]:
         """The means."""
         return {name: sum(pair[name] for pair in results) / len(results) for name in results[0]}
-
-
-def _losses(loss: PerceptualLoss, *pictures: Tensor) -> dict[str, float]:
-    """Of what was painted, the content and the style, (1, 3, H, W) in 0..1."""
-    of_painted, of_content, of_style = map(loss.features, pictures)
-    style, itself = (loss.style(one, of_style).item() for one in (of_painted, of_content))
-    return dict(
-        content=loss.content(of_painted, of_content, of_style).item(),
-        style=style,
-        content_itself_style=itself,
-        ahead=float(style < itself),
-    )
 
 
 def _torchmetrics():

@@ -31,7 +31,7 @@ from .losses import PerceptualLoss, total_variation, weights_of
 from .pixels import to_bytes
 from .preprocessor import StyleSample
 from .readers import SOURCES, TowerReader
-from .transfer import TRANSFERS
+from .transfer import TRANSFERS, Statistics
 
 STRIDES = (4, 8)
 _BACKBONE = "dict(type='robustnet_mm.RobustNet', cnn=dict(...), vit=dict(...))"
@@ -157,7 +157,7 @@ class RobustStyleTransfer(BaseModel):
         return self._read(pictures, "style", self.style_from)[0]
 
     def read_content(self, pictures: Tensor) -> Tensor:
-        """`read_style` of contents, for the `whole` of `paint`."""
+        """`read_style` of contents, for what `paint` is told of the `whole`."""
         return self._read(pictures, "content", self.content_from)[0]
 
     def paint(
@@ -166,7 +166,7 @@ class RobustStyleTransfer(BaseModel):
         styles: Sequence[Tensor],
         shares: Sequence[float] | None = None,
         alpha: float = 1.0,
-        whole: Tensor | None = None,
+        whole: Statistics | None = None,
     ) -> Tensor:
         """The contents in the styles: (N, 3, H, W) -> (N, 3, H, W), RGB around 0..1.
 
@@ -175,8 +175,8 @@ class RobustStyleTransfer(BaseModel):
             styles: Of `read_style`, each (N, C, h, w) or (1, C, h, w).
             shares: How much of each style; they are divided by their sum. Equal by default.
             alpha: 0 is the content as the decoder paints it, 1 is the style in full.
-            whole: Of `read_content`, where the contents are pieces of larger pictures: AdaIN's
-                statistics are those of the whole, at whatever scale.
+            whole: Where the contents are pieces of larger pictures, the mean and deviation of each
+                channel of `read_content` over the whole of them, (N, C, 1, 1) each.
 
         Raises:
             ValueError: A picture smaller than a patch, alpha out of [0, 1], or shares that are
@@ -232,7 +232,9 @@ class RobustStyleTransfer(BaseModel):
             raise ValueError("the model has no loss: give loss=dict(type='...PerceptualLoss')")
         judge, weights = self.perceptual, self.weights
         both = {"content": contents, "style": styles}
-        read = [self._read(p, at, self.content_from, self.style_from) for at, p in both.items()]
+        sources = self.content_from, self.style_from
+        read = [self._read(p, at, *dict.fromkeys(sources)) for at, p in both.items()]
+        read = [(maps[0], maps[-1]) for maps in read]  # as a content, as a style
         (content, _), (_, style) = read
         painted = self._decode(self.transfer(content, style), contents)
         of_content, of_style, of_painted = map(judge.features, (contents, styles, painted))
@@ -246,6 +248,7 @@ class RobustStyleTransfer(BaseModel):
             same = [self._decode(self.transfer(*maps), pictures) for maps, pictures in pairs]
             pairs = zip(same, both.values(), strict=True)
             losses["identity_pixel"] = sum(F.mse_loss(*pair) for pair in pairs)
+        if weights["identity_feature"]:
             features = zip(same, (of_content, of_style), strict=True)
             losses["identity_feature"] = sum(
                 judge.identity(judge.features(pictures), target) for pictures, target in features

@@ -18,14 +18,16 @@ from robustnet_mm.weights import find_state_dict, load_into, read_checkpoint
 from .colors import match_colors, with_luminance_of
 from .model import RobustStyleTransfer
 from .pixels import from_array, to_array, to_unit
+from .transfer import EPS, Statistics
 
 PRESERVE = ("luminance", "match")
+_SMALLER = "a smaller tile, such as 512, or max_size"
 
 
 class Stylizer:
     """Paints pictures, (H, W, 3) uint8 RGB.
 
-        stylize = Stylizer("config.py", "iter_4000.pth")
+        stylize = Stylizer("config.py", "iter_1000.pth")
         painted = stylize(content, [style], alpha=0.8)
 
     Args:
@@ -98,21 +100,30 @@ class Stylizer:
             check_whole("tile", tile, least, also=f" (overlap is {overlap}, twice that must fit)")
         height, width = content.shape[:2]
         total, weight = np.zeros((height, width, 3), np.float32), np.zeros((height, width, 1))
-        whole = None if tile is None else self._whole(content, tile)
-        for rows, columns in tiles(height, width, tile, overlap):
+        spans = list(tiles(height, width, tile, overlap))
+        whole = self._statistics(content, spans) if len(spans) > 1 and alpha > 0 else None
+        for rows, columns in spans:
             piece = content[rows, columns]
-            with _fitting(piece, "a smaller tile, such as 512, or max_size"):
+            with _fitting(piece, _SMALLER):
                 painted = self._painted(self._tensor(piece), styles, shares, alpha, whole)
             fade = _fade(rows, height, overlap)[:, None] * _fade(columns, width, overlap)
             total[rows, columns] += painted * fade[..., None]
             weight[rows, columns] += fade[..., None]
         return (total / weight).clip(0, 255).round().astype(np.uint8)
 
-    def _whole(self, content: np.ndarray, tile: int) -> Tensor:
-        """What is read of a picture that is painted in pieces: of a copy of the size of a piece."""
-        longer, shorter = max(content.shape[:2]), min(content.shape[:2])
-        least = -(-longer * self.model.least_side // shorter)
-        return self.model.read_content(self._tensor(shrink(content, max(tile, least))))
+    def _statistics(self, content: np.ndarray, spans) -> Statistics:
+        """Of what is read of a content, piece by piece; where pieces overlap it counts for both."""
+        total, squares, places = 0.0, 0.0, 0
+        for rows, columns in spans:
+            piece = content[rows, columns]
+            with _fitting(piece, _SMALLER):
+                feat = self.model.read_content(self._tensor(piece)).double()
+            total = total + feat.sum((2, 3), keepdim=True)
+            squares = squares + feat.square().sum((2, 3), keepdim=True)
+            places += feat[0, 0].numel()
+        mean = total / places
+        std = ((squares / places - mean.square()).clamp_min(0) + EPS).sqrt()
+        return mean.float(), std.float()
 
     def _painted(self, piece: Tensor, styles, shares, alpha, whole) -> np.ndarray:
         painted = self.model.paint(piece, styles, shares, alpha, whole)

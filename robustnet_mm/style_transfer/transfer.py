@@ -7,28 +7,31 @@ from robustnet_mm.models.grids import map_to_tokens, tokens_to_map
 
 from .readers import resize
 
+EPS = 1e-5
+Statistics = tuple[Tensor, Tensor]  # mean and deviation of each channel, (N, C, 1, 1) each
 
-def statistics(feat: Tensor, eps: float = 1e-5) -> tuple[Tensor, Tensor]:
+
+def statistics(feat: Tensor) -> Statistics:
     """Mean and standard deviation of each channel: (N, C, H, W) -> twice (N, C, 1, 1).
 
-    The deviation is that of the population, and `eps` is added to the variance, so that the root
+    The deviation is that of the population, and `EPS` is added to the variance, so that the root
     has a gradient where a channel is constant.
     """
     mean = feat.mean((2, 3), keepdim=True)
     variance = (feat - mean).square().mean((2, 3), keepdim=True)
-    return mean, (variance + eps).sqrt()
+    return mean, (variance + EPS).sqrt()
 
 
-def normalize(feat: Tensor, whole: Tensor | None = None) -> Tensor:
-    """Each channel with mean 0 and deviation 1; where `feat` is a piece, those of the whole."""
-    mean, std = statistics(feat if whole is None else whole)
+def normalize(feat: Tensor, whole: Statistics | None = None) -> Tensor:
+    """Each channel with mean 0 and deviation 1; `whole` is of what `feat` is a piece of."""
+    mean, std = statistics(feat) if whole is None else whole
     return (feat - mean) / std
 
 
-def adain(content: Tensor, style: Tensor, whole: Tensor | None = None) -> Tensor:
+def adain(content: Tensor, style: Tensor, whole: Statistics | None = None) -> Tensor:
     """The content with the style's statistics (Huang and Belongie 2017, equation 8).
 
-    (N, C, h, w), (N, C, H, W) -> (N, C, h, w); `whole` is what the content is a piece of.
+    (N, C, h, w), (N, C, H, W) -> (N, C, h, w); `whole` is of what the content is a piece of.
     """
     mean, std = statistics(style)
     return normalize(content, whole) * std + mean
@@ -37,7 +40,7 @@ def adain(content: Tensor, style: Tensor, whole: Tensor | None = None) -> Tensor
 class AdaINTransfer(nn.Module):
     """`adain` as a module; it learns nothing."""
 
-    def forward(self, content: Tensor, style: Tensor, whole: Tensor | None = None) -> Tensor:
+    def forward(self, content: Tensor, style: Tensor, whole: Statistics | None = None) -> Tensor:
         """(N, C, h, w), (N, C, H, W) -> (N, C, h, w)"""
         return adain(content, style, whole)
 
@@ -94,7 +97,7 @@ class AttentionTransfer(nn.Module):
     serve any size.
 
     Args:
-        width: Channels C of both maps.
+        width: Channels C of both maps, a multiple of 32.
         num_layers: Of cross-attention.
 
     Each head has 32 channels.
@@ -107,7 +110,7 @@ class AttentionTransfer(nn.Module):
         self.position = nn.Conv2d(width, width, 1)
         self.layers = nn.ModuleList(TransferLayer(width, num_heads) for _ in range(num_layers))
 
-    def forward(self, content: Tensor, style: Tensor, whole: Tensor | None = None) -> Tensor:
+    def forward(self, content: Tensor, style: Tensor, whole: Statistics | None = None) -> Tensor:
         """(N, C, h, w), (N, C, H, W) -> (N, C, h, w); `whole` as in `adain`"""
         grid = tuple(content.shape[-2:])
         around = self.position(F.adaptive_avg_pool2d(content, self.pooled))

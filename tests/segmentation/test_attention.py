@@ -1,5 +1,7 @@
 """The attention that a head reads is the module's own; on hand-made cases it is what it must be."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 from helpers import close
@@ -85,13 +87,50 @@ def test_attention_to_one_point_and_to_all():
 @pytest.mark.parametrize("with_cp", [False, True])
 def test_gradients_reach_the_blocks_that_are_read(with_cp):
     net = RobustNet("nano", with_cp=with_cp).train()
-    with AttentionReader(net, blocks=(0, -1)) as reader:
+    with AttentionReader(net, blocks=(1, -1)) as reader:
         outputs = net(IMAGES)
     attention = reader.attention(outputs.grid)
     assert attention.maps().size(1) == 2 * net.vit.blocks[0].attn.num_heads
-    attention.maps().square().sum().backward()
-    for block in (net.vit.blocks[0], net.vit.blocks[-1]):
-        assert block.attn.qkv.weight.grad.abs().sum() > 0
+    read = (
+        attention.maps().square().sum()
+        + attention.spread(
+            IMAGES[:, :1].flatten(2)[..., : outputs.grid[0] * outputs.grid[1]].transpose(1, 2)
+        )
+        .square()
+        .sum()
+    )
+    read.backward()
+    for name in ("blocks.0.mlp.fc1.weight", "blocks.1.attn.qkv.weight", "patch_embed.proj.weight"):
+        assert net.vit.model.get_parameter(name).grad.abs().sum() > 0
+
+
+def test_rows_are_made_again_in_the_backward_pass_and_not_kept():
+    vit = ViTTower(model_name="vit_tiny_patch16_224", model_args=dict(depth=1)).train()
+    with AttentionReader(vit) as reader:
+        _, grid = vit(torch.randn(1, 3, 512, 512))
+    attention, saved = reader.attention(grid), []
+    values = torch.randn(1, 1024, 8, requires_grad=True)
+
+    def keep(tensor):
+        saved.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        attention.spread(values)
+    assert max(saved, default=0) < 3 * 256 * 1024  # heads, rows, L
+
+
+def test_a_copy_of_a_model_reads_its_own_blocks():
+    net = RobustNet("nano").eval()
+    reader = AttentionReader(net)
+    both = torch.nn.ModuleDict(dict(net=net))
+    both.reader = reader
+    copy = deepcopy(both)
+    assert copy.reader.modules[0] is copy.net.vit.blocks[-1].attn is not reader.modules[0]
+    with pytest.raises(ValueError, match="images must be"), reader:
+        net(IMAGES)
+        net(IMAGES[:, :2])
+    deepcopy(both)  # holds no graph of the pass that failed
 
 
 def test_what_cannot_be_read_is_said():
@@ -101,6 +140,14 @@ def test_what_cannot_be_read_is_said():
     number = len(net.vit.blocks)
     with pytest.raises(ValueError, match=f"each of blocks must be in -{number}..{number - 1}"):
         AttentionReader(net, blocks=(9,))
+    with pytest.raises(ValueError, match="each once, got"):
+        AttentionReader(net, blocks=(0, -number))
+    registers = ViTTower(
+        model_name="vit_tiny_patch16_224",
+        model_args=dict(NO_CLASS_TOKEN, depth=1, reg_tokens=4),
+    )
+    with pytest.raises(ValueError, match="needs a ViT with a class token"):
+        AttentionReader(registers)
     with pytest.raises(ValueError, match="control must be None, 'uniform' or 'shuffled'"):
         AttentionReader(net, control="random")
     without = ViTTower(model_name="vit_tiny_patch16_224", model_args=dict(NO_CLASS_TOKEN, depth=1))

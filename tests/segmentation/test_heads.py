@@ -70,6 +70,15 @@ def test_at_step_0_it_is_the_head_without_attention_bit_for_bit(head, training, 
 
 
 @pytest.mark.parametrize("head", FUSED)
+def test_corners_are_aligned_where_the_head_says_so(head):
+    images = torch.randn(1, 3, 75, 50)
+    plain, fused = (segmentor(name, align_corners=True).eval() for name in ("SegformerHead", head))
+    fused.load_state_dict(plain.state_dict(), strict=False)
+    with torch.no_grad():
+        assert torch.equal(forward(fused, images), forward(plain, images))
+
+
+@pytest.mark.parametrize("head", FUSED)
 @pytest.mark.parametrize("control", [None, "uniform", "shuffled"])
 def test_once_open_attention_counts_and_its_controls_differ(head, control):
     images = torch.randn(2, 3, 64, 96)
@@ -95,8 +104,9 @@ def test_every_parameter_gets_a_gradient_from_the_second_step_on(head):
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.1)
     forward(model, images).square().mean().backward()
-    without = [name for name, p in model.named_parameters() if p.grad is None]
-    assert not without, without
+    without = [name for name, p in model.named_parameters() if not p.grad.any()]
+    # a shift of all keys, and one that BatchNorm takes away, change nothing
+    assert not [name for name in without if "qkv.bias" not in name and ".bn" not in name], without
 
 
 def test_slide_inference_sees_each_window(tmp_path):

@@ -51,6 +51,10 @@ def test_the_rank_of_known_spectra():
     assert abs(effective_rank(two) - expected) < 1e-3
 
 
+def test_the_rank_of_what_is_not_finite_is_no_number():
+    assert effective_rank(torch.tensor([[float("inf"), 1.0], [1.0, 2.0]])).isnan()
+
+
 def test_neighbours_vote_by_their_nearness():
     train = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9], [0.2, 0.8]])
     labels = torch.tensor([0, 0, 1, 1, 1])

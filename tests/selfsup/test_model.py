@@ -75,17 +75,16 @@ def test_all_of_both_towers_and_their_exchanges_get_gradients():
         assert sum(p.grad.abs().sum() for p in part.parameters()) > 0
 
 
-def test_the_log_tells_diagonal_off_diagonal_and_rank():
+def test_the_log_tells_diagonal_and_off_diagonal():
     model = model_of().eval()
     losses = model(VIEWS, mode="loss")
     correlation = model.correlations(VIEWS)["vit"]
     close(losses["vit_diagonal"], correlation.diagonal().mean(), depth=2)
     rest = correlation[~torch.eye(16, dtype=torch.bool)]
     close(losses["vit_off_diagonal"], rest.square().mean().sqrt(), depth=2)
-    assert 1 <= losses["cnn_rank"] <= 6  # of six images
     parsed, logged = model.parse_losses(losses)
     close(parsed, losses["loss_cnn"] + losses["loss_vit"])
-    assert "vit_rank" in logged
+    assert "vit_diagonal" in logged
 
 
 def work(rank, folder, port):

@@ -14,6 +14,7 @@ from robustnet_mm.models import RobustNet
 TOOL = ROOT / "tools/analysis_tools/probe.py"
 CONFIG = """
 default_scope = 'mmpretrain'
+data_preprocessor = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
 model = dict(type='ImageClassifier', backbone=dict(type='robustnet_mm.RobustNet', arch='nano'))
 """
 

@@ -61,9 +61,16 @@ def test_methods_are_judged_on_the_pixels_that_were_written(start, tmp_path):
     assert found["style itself"]["vgg/style"] < 0.5 * found["mine"]["vgg/style"]
     assert found["optimised"]["vgg/ahead"] == 1 and "| optimised |" in said
     assert cv2.imread(str(tmp_path / "out/sheet.png")).shape == (4 * 164 - 4, 4 * 164 - 4, 3)
-    (tmp_path / "copies/0_stylized_0.png").unlink()
-    with pytest.raises(ValueError, match=r"copies/0_stylized_0.png must be a picture"):
+    shutil.copy(tmp_path / "photos/0.jpg", tmp_path / "copies/0_stylized_0.png")
+    with pytest.raises(ValueError, match=r"0_stylized_0.png must be a picture of \(32, 45\)"):
         start("compare_styles.py", "config.py", "--painted", "mine=copies")
+    (tmp_path / "copies/0_stylized_0.png").unlink()
+    with pytest.raises(ValueError, match="copies/0_stylized_0.png is not there"):
+        start("compare_styles.py", "config.py", "--painted", "mine=copies")
+    shutil.copy(tmp_path / "photos/0.jpg", tmp_path / "photos/0.png")
+    with pytest.raises(ValueError, match="each content must have a name of its own, got 0 twice"):
+        start("compare_styles.py", "config.py", "--write-inputs", "inputs")
+    (tmp_path / "photos/0.png").unlink()
     with pytest.raises(ValueError, match="NAME=FOLDER, got mine=nowhere"):
         start("compare_styles.py", "config.py", "--painted", "mine=nowhere")
 

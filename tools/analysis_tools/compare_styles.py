@@ -12,6 +12,9 @@ nothing else is done. Writes results.json, results.md and sheet.png into --out-d
 
 import argparse
 import json
+import random
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import mmcv
@@ -43,7 +46,7 @@ def parse_args() -> argparse.Namespace:
         metavar="NAME=FOLDER",
         help="folders with CONTENT_stylized_STYLE.png",
     )
-    parser.add_argument("--pairs", type=int, help="so many pairs, evenly spread; default: all")
+    parser.add_argument("--pairs", type=int, help="so many pairs, drawn by a seed; default: all")
     parser.add_argument("--gatys", type=int, metavar="STEPS", help="optimise each pair, too")
     parser.add_argument("--write-inputs", metavar="DIR", help="contents and styles as loaded")
     parser.add_argument("--out-dir", default="work_dirs/compare_styles")
@@ -75,6 +78,19 @@ class Methods:
             self.loss = MODELS.build(cfg.model.loss)
             self.weights = weights_of(cfg.model.get("loss_weights"))
 
+    def check(self, names: Iterable[str]) -> None:
+        """Every picture is there before the first is judged.
+
+        Raises:
+            ValueError: One is not.
+        """
+        for name in names:
+            for folder in self.folders.values():
+                if not (Path(folder) / name).is_file():
+                    raise ValueError(
+                        f"{Path(folder) / name} is not there: paint what --write-inputs writes"
+                    )
+
     def __call__(self, content: Tensor, style: Tensor, name: str) -> dict[str, Tensor]:
         """Of the two pictures, (3, H, W) uint8 RGB; `name` is that of the painted file."""
         size = tuple(content.shape[-2:])
@@ -102,7 +118,7 @@ def read_painted(path: Path, size: tuple[int, int]) -> Tensor:
     Raises:
         ValueError: No picture, or one of another size.
     """
-    pixels = mmcv.imread(str(path)) if path.exists() else None
+    pixels = mmcv.imread(str(path))
     if pixels is None or pixels.shape[:2] != size:
         found = "nothing that can be read" if pixels is None else f"{pixels.shape[:2]} pixels"
         raise ValueError(
@@ -117,6 +133,23 @@ def rgb(picture: Tensor) -> np.ndarray:
     return to_array(picture.flip(0))
 
 
+def check_names(data: ContentStyleDataset) -> None:
+    """A painted picture is found by the names of its content and its style.
+
+    Raises:
+        ValueError: Two files of one name.
+    """
+    for name, paths in dict(content=data.contents, style=data.styles).items():
+        counted = Counter(Path(path).stem for path in paths)
+        if twice := [stem for stem, number in counted.items() if number > 1]:
+            raise ValueError(f"each {name} must have a name of its own, got {twice[0]} twice")
+
+
+def painted_name(data: ContentStyleDataset, index: int) -> str:
+    content, style = divmod(index, len(data.styles))
+    return f"{Path(data.contents[content]).stem}_stylized_{Path(data.styles[style]).stem}.png"
+
+
 def write_inputs(data: ContentStyleDataset, out: Path) -> None:
     """Every content and every style as a .png of its name."""
     for name, paths in dict(content=data.contents, style=data.styles).items():
@@ -126,35 +159,35 @@ def write_inputs(data: ContentStyleDataset, out: Path) -> None:
 
 
 def compare(cfg: Config, data: ContentStyleDataset, args: argparse.Namespace):
-    """Method -> metric -> value, and the rows of the sheet."""
+    """Method -> metric -> value, the rows of the sheet, and the number of pairs."""
     number = min(args.pairs or len(data), len(data))
-    chosen = np.linspace(0, len(data) - 1, number).round().astype(int).tolist()
+    chosen = sorted(random.Random(0).sample(range(len(data)), number))
     shown = set(chosen[:: -(-number // SHOWN)])
     evaluators = cfg.test_evaluator
     evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
-    methods, rows, metrics = Methods(cfg, args.painted, args.gatys), [], {}
+    metrics = [METRICS.build(dict(each)) for each in evaluators]
+    methods, rows, names = Methods(cfg, args.painted, args.gatys), [], []
+    methods.check(painted_name(data, index) for index in chosen)
     for index in track_iter_progress(chosen):
         pair = data[index]
         inputs = pair["inputs"]
-        stems = (Path(pair["data_samples"].get(key)).stem for key in ("content_path", "style_path"))
         pictures = [inputs[name].flip(0) for name in ("content", "style")]
-        painted = methods(*pictures, "{}_stylized_{}.png".format(*stems))
-        batch = dict(inputs={name: [picture] for name, picture in inputs.items()})
-        for method, picture in painted.items():
-            if method not in metrics:
-                metrics[method] = [METRICS.build(dict(each)) for each in evaluators]
-            for metric in metrics[method]:
-                metric.process(batch, [dict(picture=picture)])
+        painted = methods(*pictures, painted_name(data, index))
+        names = list(painted)  # all methods of a pair are one batch
+        batch = dict(inputs={name: [picture] * len(names) for name, picture in inputs.items()})
+        for metric in metrics:
+            metric.process(batch, [dict(picture=picture) for picture in painted.values()])
         if index in shown:
             row = [painted["content itself"], pictures[1]]
             row += [painted[m] for m in painted if not m.endswith("itself")]
             rows.append([on_sheet(to_array(picture)) for picture in row])
-    results = {}
-    for method, of_method in metrics.items():
-        results[method] = {}
-        for metric in of_method:
-            results[method] |= metric.evaluate(len(chosen))
-    return results, rows
+    results = {name: {} for name in names}
+    for k, name in enumerate(names):
+        for metric in metrics:
+            found = metric.compute_metrics(metric.results[k :: len(names)])
+            prefix = f"{metric.prefix}/" if metric.prefix else ""
+            results[name] |= {f"{prefix}{key}": value for key, value in found.items()}
+    return results, rows, number
 
 
 def table(results: dict[str, dict[str, float]]) -> str:
@@ -173,14 +206,15 @@ def main():
             raise SystemExit(f"--{name} must be 1 or more, got {value}")
     cfg = read_config(args.config, args.cfg_options)
     data = DATASETS.build(cfg.test_dataloader.dataset)
+    check_names(data)
     if args.write_inputs:
         write_inputs(data, Path(args.write_inputs))
         return
     out = Path(args.out_dir)
     make_work_dir(str(out), "--out-dir")
-    results, rows = compare(cfg, data, args)
+    results, rows, pairs = compare(cfg, data, args)
     machine = f"{torch.get_num_threads()} thread(s), torch {torch.__version__}"
-    record = dict(pairs=args.pairs or len(data), gatys=args.gatys, machine=machine, results=results)
+    record = dict(pairs=pairs, gatys=args.gatys, machine=machine, results=results)
     backend = WholeFileBackend()
     backend.put_text(json.dumps(record, indent=1), out / "results.json")
     backend.put_text(table(results), out / "results.md")

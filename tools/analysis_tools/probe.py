@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 import torch
-from mmengine.config import DictAction
+from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import Runner
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from robustnet_mm.datasets import positive
 from robustnet_mm.datasets.class_folders import subfolders
+from robustnet_mm.engine.checks import check_normalization
 from robustnet_mm.engine.launch import read_config
 from robustnet_mm.models.towers.normalize import IMAGENET_NORM
 from robustnet_mm.selfsup import extract, knn_accuracy
@@ -39,9 +40,17 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def backbone_of(args: argparse.Namespace) -> nn.Module:
+def preprocessor_of(cfg: Config) -> nn.Module:
+    """Normalises as the config's own does; as ImageNet where it has none."""
+    given = cfg.model.get("data_preprocessor") or cfg.get("data_preprocessor") or {}
+    given = given.get("preprocessor", given)  # within a SizedDataPreprocessor
+    norm = {key: list(given.get(key) or IMAGENET_NORM[key]) for key in ("mean", "std")}
+    cfg = dict(type="mmpretrain.SelfSupDataPreprocessor", **norm, to_rgb=True)
+    return MODELS.build(cfg).to(get_device())
+
+
+def backbone_of(cfg: Config, args: argparse.Namespace) -> nn.Module:
     """With its weights, in eval mode."""
-    cfg = read_config(args.config, args.cfg_options)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         backbone = MODELS.build(cfg.model.backbone)
     if args.checkpoint is None:
@@ -101,9 +110,9 @@ def main():
         raise ValueError(
             f"--train and --test must hold the same classes, got {names[0]} and {names[1]}"
         )
-    backbone = backbone_of(args)
-    norm = dict(type="mmpretrain.SelfSupDataPreprocessor", **IMAGENET_NORM, to_rgb=True)
-    preprocessor = MODELS.build(norm).to(get_device())
+    cfg = read_config(args.config, args.cfg_options)
+    check_normalization(cfg)
+    backbone, preprocessor = backbone_of(cfg, args), preprocessor_of(cfg)
     (train, labels), (test, wanted) = (extract(backbone, preprocessor, each) for each in loaders)
     if len(train) > 1:
         for found in (train, test):

@@ -52,6 +52,7 @@ class ViTTower(TransformerTower):
         embed_dims: Token width D.
         patch_size: (height, width) of a patch in pixels.
         num_prefix_tokens: Class and register tokens, which stand before the patch tokens.
+        has_class_token: Whether the first of them is a class token.
 
     Raises:
         ValueError: Unknown name, or a model of timm that is no plain ViT.
@@ -77,6 +78,7 @@ class ViTTower(TransformerTower):
         self.embed_dims = model.embed_dim
         self.patch_size = model.patch_embed.patch_size
         self.num_prefix_tokens = model.num_prefix_tokens
+        self.has_class_token = getattr(model, "cls_token", None) is not None
         self.window_size = window_size
         self.global_blocks = _check_windows(self, window_size, global_blocks)
         self.weights_spec = WeightsSpec(

@@ -169,11 +169,25 @@ def attention_matrix(attn: nn.Module, x: Tensor, *args, **kwargs) -> Tensor:
     Raises:
         ValueError: An attention of another kind.
     """
-    return attention_rows(attn, slice(None), x, *args, **kwargs)
+    return rows_of(*attention_parts(attn, x, *args, **kwargs), slice(None))
 
 
-def attention_rows(attn: nn.Module, rows: slice, x: Tensor, *args, **kwargs) -> Tensor:
-    """Some rows of `attention_matrix`: what the tokens in `rows` attend to, (N, heads, R, L)."""
+def rows_of(q: Tensor, k: Tensor, bias: Tensor | None, rows: slice) -> Tensor:
+    """What the tokens in `rows` attend to, of `attention_parts`: (N, heads, R, L)."""
+    scores = q[:, :, rows] @ k.transpose(-2, -1)
+    if bias is not None and bias.size(-2) > 1:
+        bias = bias[..., rows, :]
+    if bias is not None and bias.dtype == torch.bool:
+        scores = scores.masked_fill(~bias, float("-inf"))
+    elif bias is not None:
+        scores = scores + bias
+    return scores.softmax(-1)
+
+
+def attention_parts(
+    attn: nn.Module, x: Tensor, *args, **kwargs
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """What `attention_matrix` is made of: scaled queries, keys (N, heads, L, d), and a bias."""
     if type(attn) not in _KNOWN:
         raise ValueError(
             f"attention of {type(attn).__name__} cannot be recomputed: this works for timm's "
@@ -194,14 +208,7 @@ def attention_rows(attn: nn.Module, rows: slice, x: Tensor, *args, **kwargs) -> 
         bias = args[0]
     if kwargs.get("is_causal"):
         raise ValueError("causal attention cannot be recomputed: take a ViT for images")
-    scores = (q[:, :, rows] * attn.scale) @ k.transpose(-2, -1)
-    if bias is not None and bias.size(-2) > 1:
-        bias = bias[..., rows, :]
-    if bias is not None and bias.dtype == torch.bool:
-        scores = scores.masked_fill(~bias, float("-inf"))
-    elif bias is not None:
-        scores = scores + bias
-    return scores.softmax(-1)
+    return q * attn.scale, k, bias
 
 
 def _queries_and_keys(attn: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
