@@ -237,12 +237,14 @@ class RobustStyleTransfer(BaseModel):
         read = [(maps[0], maps[-1]) for maps in read]  # as a content, as a style
         (content, _), (_, style) = read
         painted = self._decode(self.transfer(content, style), contents)
-        of_content, of_style, of_painted = map(judge.features, (contents, styles, painted))
-        losses = dict(
-            content=judge.content(of_painted, of_content, of_style),
-            style=judge.style(of_painted, of_style),
-            total_variation=total_variation(painted),
-        )
+        losses = dict(total_variation=total_variation(painted))
+        paints = weights["content"] or weights["style"]
+        if paints or weights["identity_feature"]:
+            of_content, of_style = map(judge.features, both.values())
+        if paints:
+            of_painted = judge.features(painted)
+            losses["content"] = judge.content(of_painted, of_content, of_style)
+            losses["style"] = judge.style(of_painted, of_style)
         if weights["identity_pixel"] or weights["identity_feature"]:
             pairs = list(zip(read, both.values(), strict=True))
             same = [self._decode(self.transfer(*maps), pictures) for maps, pictures in pairs]
