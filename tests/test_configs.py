@@ -126,7 +126,7 @@ def batch(cfg, model):
 @only(
     ".",
     "(large|base)-patch.*_authors|fsdp|faster-rcnn_robustnet-small|mask-rcnn_resnet50-deit"
-    "|_20x40|_10x21|adain",
+    "|_20x40|_10x21|adain|_hed|barlowtwins_(robustnet-small|vit-base)|segformer-affinity",
 )
 def test_a_training_step_reaches_every_parameter_and_a_test_step_predicts(cfg):
     model = build(cfg)
