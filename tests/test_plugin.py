@@ -226,7 +226,11 @@ def test_every_registered_name_resolves_under_hosts_that_imported_nothing(tmp_pa
     for kind, child in vars(registry).items():
         if isinstance(child, Registry) and child.scope == "robustnet_mm":
             child.import_from_location()
-            pairs += [(kind, name) for name in child.module_dict]
+            pairs += [
+                (kind, name)
+                for name, part in child.module_dict.items()
+                if "robustnet_mm.segmentation" not in part.__module__  # by custom_imports
+            ]
     assert ("MODELS", "RobustNet") in pairs and ("HOOKS", "NaNGuardHook") in pairs
     hosts = ["mmengine", "mmdet", "mmpretrain", "mmseg"]
     said = python(RESOLVE, json.dumps(pairs), *hosts, cwd=tmp_path, site=ROOT)
