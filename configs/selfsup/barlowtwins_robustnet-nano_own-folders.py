@@ -5,7 +5,7 @@
 
 DATA_ROOT holds `train/NAME/*` and `val/NAME/*`; the names are read by the neighbours alone, which
 say how well the towers tell them apart. IMAGE_SIZE (80) is the crop in pixels, EPOCHS (20), BATCH
-(64) images a process. Results: docs/self-supervision.md.
+(64) images a process. Not trained yet to the end by this project.
 """
 
 _base_ = "../_base_/barlowtwins_adamw.py"
@@ -24,15 +24,14 @@ model = dict(
 )
 _crop = dict(_base_.crop, scale=size)
 _views = [[_crop, *view[1:]] for view in (_base_.first, _base_.second)]
-own = dict(
-    _delete_=True, _scope_="mmpretrain", type="CustomDataset", data_root="{{$DATA_ROOT:data/own}}"
-)
+own = dict(_scope_="mmpretrain", type="CustomDataset", data_root="{{$DATA_ROOT:data/own}}")
 train_dataloader = dict(
     batch_size=batch,
     num_workers=0,
     persistent_workers=False,
     pin_memory=False,
     dataset=dict(
+        _delete_=True,
         **own,
         data_prefix="train",
         pipeline=[
@@ -54,9 +53,7 @@ _asked = {
         num_workers=0,
         sampler=dict(type="DefaultSampler", shuffle=False),
         collate_fn=dict(type="default_collate"),
-        dataset=dict(
-            {k: v for k, v in own.items() if k != "_delete_"}, data_prefix=part, pipeline=plain
-        ),
+        dataset=dict(**own, data_prefix=part, pipeline=plain),
     )
     for name, part in dict(memory="train", query="val").items()
 }

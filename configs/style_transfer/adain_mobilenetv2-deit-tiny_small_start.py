@@ -3,7 +3,7 @@
     CONTENTS=... STYLES=... TEST_CONTENTS=... TEST_STYLES=... VGG_WEIGHTS=vgg16.pth \
         python tools/train.py configs/style_transfer/adain_mobilenetv2-deit-tiny_small_start.py
 
-A decoder learns to paint three times as fast without a loss network. Go on from its checkpoint with
+A decoder learns to paint sooner without a loss network. Go on from its checkpoint with
 `--cfg-options load_from=CHECKPOINT` and a config whose transfer is the same.
 """
 

@@ -3,7 +3,7 @@
     CONTENTS=photographs STYLES=paintings TEST_CONTENTS=... TEST_STYLES=... VGG_WEIGHTS=vgg16.pth \
         python tools/train.py configs/style_transfer/attention_mobilenetv2-deit-tiny_small.py
 
-A CPU with AMX takes half the time with `--cfg-options model.loss.bfloat16=True`.
+A CPU with AMX takes less time with `--cfg-options model.loss.bfloat16=True`.
 """
 
 _base_ = ["../_base_/style_transfer.py", "../_base_/own_mobilenetv2-deit-tiny.py"]

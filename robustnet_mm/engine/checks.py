@@ -66,14 +66,19 @@ def check_amp(cfg: Config):
             )
 
 
+def preprocessor_of(cfg: Config) -> Mapping:
+    """The config of the data preprocessor that normalises, wherever it stands; {} for none."""
+    done = cfg.get("model", {}).get("data_preprocessor") or cfg.get("data_preprocessor") or {}
+    return done.get("preprocessor", done)  # within a SizedDataPreprocessor
+
+
 def check_normalization(cfg: Config):
     """`data_norm` of the backbone must say what the data preprocessor does."""
     model = cfg.get("model", {})
     backbone = model.get("backbone", {})
     if not _is_ours(backbone):
         return
-    done = model.get("data_preprocessor") or cfg.get("data_preprocessor") or {}
-    done = done.get("preprocessor", done)  # within a SizedDataPreprocessor
+    done = preprocessor_of(cfg)
     stated = backbone.get("data_norm") or IMAGENET_NORM
     for key, nothing in (("mean", 0.0), ("std", 1.0)):
         values = [float(value) for value in done.get(key) or [nothing] * 3]

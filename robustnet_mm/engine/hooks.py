@@ -14,6 +14,7 @@ from robustnet_mm.arguments import check_whole
 from robustnet_mm.datasets.loading import LoadImage
 from robustnet_mm.engine.checkpoints import last_checkpoint
 from robustnet_mm.registry import HOOKS
+from robustnet_mm.weights.load import is_finite
 
 
 @HOOKS.register_module()
@@ -90,7 +91,7 @@ class NaNGuardHook(Hook):
         """No checkpoint of a diverged training is ever written."""
         self._stop_if_bad(runner)
         plain = {k: v for k, v in checkpoint["state_dict"].items() if type(v) is torch.Tensor}
-        bad = [k for k, v in plain.items() if not v.isfinite().all()]  # shards cannot be asked
+        bad = [k for k, v in plain.items() if not is_finite(v)]  # shards cannot be asked
         if bad:
             self._stop(runner, f"weights are not finite at iteration {runner.iter}: {bad[:3]}")
 

@@ -1,5 +1,7 @@
 """SegFormer's head, helped by a ViT's attention; at the start it is SegFormer's head exactly."""
 
+from abc import abstractmethod
+
 import torch
 from mmseg.models import SegformerHead
 from mmseg.models.utils import resize
@@ -37,9 +39,9 @@ class _Fused(SegformerHead):
         size, corners = like.shape[-2:], self.align_corners
         return resize(feat, size, mode=self.interpolate_mode, align_corners=corners)
 
+    @abstractmethod
     def fuse(self, feat: Tensor, attention: TokenAttention) -> Tensor:
         """(N, C, H/4, W/4) -> the same shape"""
-        raise NotImplementedError
 
 
 @MODELS.register_module()

@@ -155,14 +155,7 @@ class ContentStyleDataset(Dataset):
         self.contents = pictures_of("content", content)
         self.styles = pictures_of("style", style)
         if limit is not None:
-            numbers = check_wholes("limit", limit, 1)
-            found = len(self.contents), len(self.styles)
-            if len(numbers) != 2 or any(a > b for a, b in zip(numbers, found, strict=True)):
-                raise ValueError(
-                    f"limit must be two numbers, of contents up to {found[0]} and of styles up to "
-                    f"{found[1]}, which are there, got {limit}: give more pictures"
-                )
-            self.contents, self.styles = self.contents[: limit[0]], self.styles[: limit[1]]
+            self._take(check_wholes("limit", limit, 1))
         if pairs == "aligned" and len(self.contents) != len(self.styles):
             raise ValueError(
                 f"pairs='aligned' needs as many contents as styles, got {len(self.contents)} and "
@@ -176,6 +169,16 @@ class ContentStyleDataset(Dataset):
         self.pairs, self.size, self.crop, self.recolor = pairs, size, crop, recolor
         self.load = LoadImage(on_error=on_error)
         self.load.skipped_by = "ContentStyleDataset(on_error='skip')"
+
+    def _take(self, limit: tuple[int, ...]):
+        """The first so many contents and styles."""
+        found = len(self.contents), len(self.styles)
+        if len(limit) != 2 or any(a > b for a, b in zip(limit, found, strict=True)):
+            raise ValueError(
+                f"limit must be two numbers, of contents up to {found[0]} and of styles up to "
+                f"{found[1]}, which are there, got {list(limit)}: give more pictures"
+            )
+        self.contents, self.styles = self.contents[: limit[0]], self.styles[: limit[1]]
 
     def __len__(self) -> int:
         return len(self.contents) * (len(self.styles) if self.pairs == "product" else 1)

@@ -90,7 +90,7 @@ class PerceptualLoss(nn.Module):
         normalized: Compare contents with each channel at mean 0 and deviation 1 (StyTr2's code).
         style: 'statistics', mean and deviation of each channel (AdaIN, equation 13); or 'gram'
             (Gatys et al. 2016, equation 4, without its factor).
-        bfloat16: Look in half precision, several times as fast on a GPU or a CPU with AMX; the
+        bfloat16: Look in half precision, which a GPU or a CPU with AMX does faster; the
             distances are in float32 all the same. For training: figures want False.
 
     Raises:

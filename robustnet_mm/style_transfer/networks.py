@@ -87,7 +87,7 @@ class VGGFeatures(nn.Module):
             check_choice("layers", layer, places)
         self.names = {places[layer]: layer for layer in layers}
         self.features = features[: max(self.names) + 1].to_empty(device="cpu")
-        self.features.to(memory_format=torch.channels_last)  # faster, on CPUs by far
+        self.features.to(memory_format=torch.channels_last)  # faster on CPUs
         for layer in self.features:
             if isinstance(layer, nn.ReLU):
                 layer.inplace = False  # the maps before are read, too

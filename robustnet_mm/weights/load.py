@@ -74,7 +74,7 @@ def load_into(
         size = f"{key} {tuple(value.shape)}", f"{tuple(own[key].shape)}"
         if in_half_precision(value, own[key]):
             half.append(key)
-        elif not _is_finite(value):
+        elif not is_finite(value):
             bad.append(key)
         elif _is_on_another_grid(module, key, value, published):
             try:
@@ -103,8 +103,8 @@ def load_into(
     return report
 
 
-def _is_finite(value: Tensor) -> bool:
-    """A sum that is finite has finite terms, and takes a tenth of the time of asking each."""
+def is_finite(value: Tensor) -> bool:
+    """A sum that is finite has finite terms, and is sooner made than each of them asked."""
     if not value.is_floating_point():
         return True
     return bool(value.sum().isfinite() or value.isfinite().all())

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from robustnet_mm.datasets import positive
 from robustnet_mm.datasets.class_folders import subfolders
-from robustnet_mm.engine.checks import check_normalization
+from robustnet_mm.engine.checks import check_normalization, preprocessor_of
 from robustnet_mm.engine.launch import read_config
 from robustnet_mm.models.towers.normalize import IMAGENET_NORM
 from robustnet_mm.selfsup import extract, knn_accuracy
@@ -40,10 +40,9 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def preprocessor_of(cfg: Config) -> nn.Module:
+def normalizer_of(cfg: Config) -> nn.Module:
     """Normalises as the config's own does; as ImageNet where it has none."""
-    given = cfg.model.get("data_preprocessor") or cfg.get("data_preprocessor") or {}
-    given = given.get("preprocessor", given)  # within a SizedDataPreprocessor
+    given = preprocessor_of(cfg)
     norm = {key: list(given.get(key) or IMAGENET_NORM[key]) for key in ("mean", "std")}
     cfg = dict(type="mmpretrain.SelfSupDataPreprocessor", **norm, to_rgb=True)
     return MODELS.build(cfg).to(get_device())
@@ -112,7 +111,7 @@ def main():
         )
     cfg = read_config(args.config, args.cfg_options)
     check_normalization(cfg)
-    backbone, preprocessor = backbone_of(cfg, args), preprocessor_of(cfg)
+    backbone, preprocessor = backbone_of(cfg, args), normalizer_of(cfg)
     (train, labels), (test, wanted) = (extract(backbone, preprocessor, each) for each in loaders)
     if len(train) > 1:
         for found in (train, test):
