@@ -3,11 +3,12 @@
     DATA_ROOT=data/own CNN_WEIGHTS=mobilenet_v2.pth VIT_WEIGHTS=deit_tiny_patch16_224.pth \
         python tools/analysis_tools/study.py configs/studies/forms_coco.py
 
-Five cells were run: docs/evidence.md.
+Results: docs/evidence.md.
 """
 
 _base_ = "./own_coco.py"
 
+seeds = [0, 1, 2]
 _none = {"model.backbone.direction": "none"}
 _neck = {"model.neck.0.form": "gated"}
 grid = dict(
