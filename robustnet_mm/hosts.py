@@ -17,7 +17,7 @@ class Host:
 
     Args:
         sample: Module and class of its data samples.
-        dump: Metric that keeps all predictions in a file.
+        dump: Metric that keeps all predictions in a file; None where they are too large for it.
         draw: What switches its visualisation hook on, and where the config names the folder for
             pictures; None where it has no such hook.
         tta_model: Its usual averaging over augmented images; None where it has none.
@@ -28,7 +28,7 @@ class Host:
     """
 
     sample: tuple[str, str]
-    dump: str
+    dump: str | None
     draw: tuple[Mapping, str] | None = None
     tta_model: Mapping | None = None
     tta_drops: tuple[str, ...] = ()
@@ -64,7 +64,7 @@ HOSTS = {
     ),
     "mmseg": Host(
         sample=("mmseg.structures", "SegDataSample"),
-        dump="DumpResults",
+        dump=None,
         draw=(dict(draw=True, interval=1), "visualizer.save_dir"),
         tta_model=dict(type="SegTTAModel"),
         sides=(512, 512),

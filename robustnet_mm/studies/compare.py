@@ -178,9 +178,10 @@ def heads_of(folder: Path) -> dict[str, float] | None:
     `cnn`, `vit`: the head is right; `agree`: both name the same class; `either`: at least one is
     right, which no choice between the two can exceed; `sum`: the sum of the logits is right, and
     `sum_25`, `sum_75`: a sum with that share of the CNN's logits. None for what is no classifier
-    of two heads.
+    of two heads, and where no predictions are kept.
     """
-    samples = read_results(folder / "predictions.pkl")
+    path = folder / "predictions.pkl"
+    samples = read_results(path) if path.is_file() else [{}]
     if "cnn_score" not in samples[0]:
         return None
     labels = _labels(samples)

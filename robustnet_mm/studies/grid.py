@@ -105,7 +105,7 @@ def base_of(path: str) -> Config:
 
 
 def config_of(study: Config, differences: dict, seed: int, folder: Path) -> Config:
-    """The config of one training: its seed, its work dir, and its last predictions kept."""
+    """The config of one training: its seed, its work dir, and where it can its last predictions."""
     cfg = deepcopy(base_of(study.base))
     # copied, because `_delete_` is taken out of it; what is replaced whole comes first
     for key, value in sorted(deepcopy(differences).items(), key=lambda d: d[0].count(".")):
@@ -114,10 +114,10 @@ def config_of(study: Config, differences: dict, seed: int, folder: Path) -> Conf
     cfg.work_dir = str(folder)
     cfg.randomness = dict(seed=seed)
     cfg.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=1, save_best=None)
-    metrics = cfg.val_evaluator if isinstance(cfg.val_evaluator, list) else [cfg.val_evaluator]
-    path = str(folder / "predictions.pkl")
-    keep = dict(type=host_of(cfg).dump, out_file_path=path, _scope_="mmengine")
-    cfg.val_evaluator = [*metrics, keep]
+    if dump := "val_evaluator" in cfg and host_of(cfg).dump:
+        metrics = cfg.val_evaluator if isinstance(cfg.val_evaluator, list) else [cfg.val_evaluator]
+        path = str(folder / "predictions.pkl")
+        cfg.val_evaluator = [*metrics, dict(type=dump, out_file_path=path, _scope_="mmengine")]
     return cfg
 
 

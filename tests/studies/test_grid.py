@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 from helpers import ROOT, but_extended
+from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
 from robustnet_mm.studies import cells_of, config_of, read_study
@@ -52,6 +53,16 @@ reads, ensembles, controls = {}, {}, ["b+t"]
     assert (backbone.arch, backbone.direction) == ("tiny-patch16", "none")
     changes = {"model.neck.1.x": 3, "model.neck": [dict(x=1), dict(x=2)]}
     assert config_of(study, changes, 0, tmp_path).model.neck == [dict(x=1), dict(x=3)]
+
+
+@pytest.mark.parametrize("name", ["own_masks", "own_folders_selfsup"])
+def test_what_gives_no_predictions_that_fit_a_file_keeps_none(tmp_path, monkeypatch, name):
+    (tmp_path / "classes.txt").write_text("sky\nroad\n")
+    monkeypatch.setenv("DATA_ROOT", str(tmp_path))
+    study = read_study(str(ROOT / f"configs/studies/{name}.py"))
+    cfg = config_of(study, {}, 3, tmp_path)
+    assert cfg.randomness.seed == 3
+    assert cfg.get("val_evaluator") == Config.fromfile(study.base).get("val_evaluator")
 
 
 STUDIES = sorted(path.stem for path in (ROOT / "configs/studies").glob("*.py"))

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config, DictAction
+from mmengine.device import get_device
 from mmengine.utils import track_iter_progress
 from torch import Tensor
 
@@ -97,7 +98,7 @@ class Methods:
         scaled = F.interpolate(style[None].float(), size, mode="bilinear", antialias=True)[0]
         found = {"content itself": content, "style itself": scaled.round().clamp(0, 255).byte()}
         for method, folder in self.folders.items():
-            found[method] = read_painted(Path(folder) / name, size)
+            found[method] = read_painted(Path(folder) / name, size).to(content.device)
         if self.steps:
             found["optimised"] = to_bytes(
                 optimize_picture(
@@ -171,7 +172,7 @@ def compare(cfg: Config, data: ContentStyleDataset, args: argparse.Namespace):
     for index in track_iter_progress(chosen):
         pair = data[index]
         inputs = pair["inputs"]
-        pictures = [inputs[name].flip(0) for name in ("content", "style")]
+        pictures = [inputs[name].flip(0).to(get_device()) for name in ("content", "style")]
         painted = methods(*pictures, painted_name(data, index))
         names = list(painted)  # all methods of a pair are one batch
         batch = dict(inputs={name: [picture] * len(names) for name, picture in inputs.items()})
@@ -213,7 +214,7 @@ def main():
     out = Path(args.out_dir)
     make_work_dir(str(out), "--out-dir")
     results, rows, pairs = compare(cfg, data, args)
-    machine = f"{torch.get_num_threads()} thread(s), torch {torch.__version__}"
+    machine = f"{get_device()}, {torch.get_num_threads()} thread(s), torch {torch.__version__}"
     record = dict(pairs=pairs, gatys=args.gatys, machine=machine, results=results)
     backend = WholeFileBackend()
     backend.put_text(json.dumps(record, indent=1), out / "results.json")
