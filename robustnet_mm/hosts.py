@@ -25,6 +25,7 @@ class Host:
         tta_keys: What its samples must say beside, for the averaging.
         sides: Usual height and width of an image in pixels.
         detects: Whether its models give boxes.
+        segments: Whether its models give a label map.
     """
 
     sample: tuple[str, str]
@@ -35,6 +36,7 @@ class Host:
     tta_keys: tuple[str, ...] = ()
     sides: tuple[int, ...] = (224,)
     detects: bool = False
+    segments: bool = False
 
     def sample_type(self) -> type:
         """The class of its data samples; imports the host."""
@@ -68,6 +70,7 @@ HOSTS = {
         draw=(dict(draw=True, interval=1), "visualizer.save_dir"),
         tta_model=dict(type="SegTTAModel"),
         sides=(512, 512),
+        segments=True,
     ),
     # what needs no host: style transfer
     "mmengine": Host(sample=("robustnet_mm.style_transfer", "StyleSample"), dump="DumpResults"),

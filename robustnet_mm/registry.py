@@ -23,8 +23,11 @@ def _child(name: str, parent: Registry, *locations: str) -> Registry:
     return Registry(name, parent=parent, scope="robustnet_mm", locations=list(locations))
 
 
-_STYLE, _SELFSUP = "robustnet_mm.style_transfer", "robustnet_mm.selfsup"
-MODELS = _child("model", mmengine_registry.MODELS, "robustnet_mm.models", _STYLE, _SELFSUP)
+_ATTENTION, _SELFSUP = "robustnet_mm.attention", "robustnet_mm.selfsup"
+_STYLE = "robustnet_mm.style_transfer"
+MODELS = _child(
+    "model", mmengine_registry.MODELS, "robustnet_mm.models", _ATTENTION, _STYLE, _SELFSUP
+)
 WEIGHT_INITIALIZERS = _child(
     "weight initializer", mmengine_registry.WEIGHT_INITIALIZERS, "robustnet_mm.weights"
 )
@@ -33,7 +36,7 @@ DATA_SAMPLERS = _child("data sampler", mmengine_registry.DATA_SAMPLERS, _STYLE)
 TRANSFORMS = _child("transform", mmengine_registry.TRANSFORMS, "robustnet_mm.datasets")
 FUNCTIONS = _child("function", mmengine_registry.FUNCTIONS, "robustnet_mm.engine")
 HOOKS = _child("hook", mmengine_registry.HOOKS, "robustnet_mm.engine", _STYLE, _SELFSUP)
-METRICS = _child("metric", mmengine_registry.METRICS, "robustnet_mm.engine", _STYLE)
+METRICS = _child("metric", mmengine_registry.METRICS, "robustnet_mm.engine", _ATTENTION, _STYLE)
 OPTIM_WRAPPER_CONSTRUCTORS = _child(
     "optimizer wrapper constructor",
     mmengine_registry.OPTIM_WRAPPER_CONSTRUCTORS,

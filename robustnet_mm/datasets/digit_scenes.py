@@ -6,6 +6,8 @@ same seed gives the same files, and no digit or photograph of `train` is ever se
 
     ROOT/annotations/instances_{train,val}.json   COCO format, visible masks as RLE
     ROOT/scenes/{train,val}/000000.jpg            192 x 192, 2 to 5 digits of 24 to 96 pixels
+    ROOT/labels/{train,val}/000000.png            label map of a scene: 0 background, 1 + digit
+    ROOT/classes.txt                              names of its classes
     ROOT/crops/{train,val}/{0..9}/000000.jpg      64 x 64, one digit each
     ROOT/finished.json                            written last: what the folder was made with
 """
@@ -26,7 +28,7 @@ CLASSES = tuple("0123456789")
 SPLITS = ("train", "val")
 SCENE_SIZE = 192  # pixels
 CROP_SIZE = 64  # pixels
-VERSION = 1  # raise it when the pictures change: folders of another version are refused
+VERSION = 2  # raise it when the pictures change: folders of another version are refused
 # motorcycle_left and motorcycle_right are one scene, so both are on the same side
 PHOTOS = {
     "train": "skimage/astronaut.png skimage/camera.png skimage/cell.png skimage/grass.png "
@@ -190,7 +192,8 @@ def _annotation(mask: np.ndarray, label: int, image_id: int, annotation_id: int)
 
 def _write_scenes(root: Path, split: str, count: int, seed: int, step: Callable[[], None]) -> None:
     photos, (glyphs, labels) = load_photos(split), load_glyphs(split)
-    (root / "scenes" / split).mkdir(parents=True)
+    for folder in ("scenes", "labels"):
+        (root / folder / split).mkdir(parents=True)
     images, annotations = [], []
     for index in range(count):
         # each picture has its own stream: asking for more leaves the first ones as they are
@@ -198,6 +201,10 @@ def _write_scenes(root: Path, split: str, count: int, seed: int, step: Callable[
         scene, digits = make_scene(photos, glyphs, labels, rng)
         name, size = f"{index:06d}.jpg", {"height": SCENE_SIZE, "width": SCENE_SIZE}
         _write_image(root / "scenes" / split / name, scene)
+        numbers = np.zeros((SCENE_SIZE, SCENE_SIZE), np.uint8)
+        for label, mask in digits:
+            numbers[mask.astype(bool)] = 1 + label
+        Image.fromarray(numbers).save(root / "labels" / split / f"{index:06d}.png")
         images.append({"id": index + 1, "file_name": name, **size})
         for label, mask in digits:  # ids start at 1: COCO's evaluation takes 0 for "no match"
             annotations.append(_annotation(mask, label, index + 1, len(annotations) + 1))
@@ -291,6 +298,7 @@ def make_digit_scenes(
         for split, num_scenes, num_crops in zip(SPLITS, scenes, crops, strict=True):
             _write_scenes(partial, split, num_scenes, seed, step)
             _write_crops(partial, split, num_crops, seed, step)
+        (partial / "classes.txt").write_text("\n".join(("background", *CLASSES)) + "\n")
         (partial / "finished.json").write_text(json.dumps(recipe))
         partial.rename(root)
     except BaseException:

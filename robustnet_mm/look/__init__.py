@@ -18,18 +18,20 @@ from .gradients import (
     exchange_gradients,
     guided_backprop,
     integrated_gradients,
+    receptive_field,
     saliency,
 )
 from .outputs import DetectionLogits, Logits, tower_scores
 from .randomisation import cascading_randomisation
 from .subject import Picture, Subject, find_images, stream
 from .views_answers import view_compare, view_predict
+from .views_attention import view_attention, view_significance
 from .views_inside import (
-    view_attention,
     view_edges,
     view_exchange,
     view_features,
     view_randomisation,
+    view_receptive_field,
     view_weights,
 )
 from .views_why import (
@@ -68,6 +70,7 @@ __all__ = [
     "guided_backprop",
     "integrated_gradients",
     "pca_colours",
+    "receptive_field",
     "rollout",
     "saliency",
     "stream",
@@ -85,7 +88,9 @@ __all__ = [
     "view_integrated_gradients",
     "view_predict",
     "view_randomisation",
+    "view_receptive_field",
     "view_saliency",
+    "view_significance",
     "view_weights",
     "weight_histograms",
 ]

@@ -64,8 +64,9 @@ def ask(
             a detector once more than to detect.
 
     Raises:
-        ValueError: `target` is no class, or the subject is a detector.
+        ValueError: `target` is no class, or the subject is a detector, or a segmentor.
     """
+    refuse_segmentor(subject)
     if subject.is_detector:
         return _ask_detector(subject, shown, target, score_thr, most, taps)
     if taps is None:
@@ -85,6 +86,15 @@ def ask(
     }
     say = "predicted" if target == best else f"asked for; predicted: {subject.name(best)}"
     return Asked(subject.model, [Row(f"{name} ({say})", columns)], ran)
+
+
+def refuse_segmentor(subject: Subject) -> None:
+    """Raises: ValueError, where there is neither one class nor an object to be explained."""
+    if subject.is_segmentor:
+        raise ValueError(
+            "classes and detections are explained, got a segmentor, which names each pixel: take "
+            "attention, significance, receptive-field, features, edges, exchange or predict"
+        )
 
 
 def head_title(output: str, scores: dict) -> str:

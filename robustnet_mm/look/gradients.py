@@ -10,12 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from robustnet_mm.models.probe import net_of, undisturbed
+from robustnet_mm.models import TowerOutputs
+from robustnet_mm.models.grids import tokens_to_map
+from robustnet_mm.models.probe import backbone_of, net_of, undisturbed
+from robustnet_mm.models.sized_images import own_sizes
 
 from .extras import need
-from .outputs import checking, explained, one_by_one, pick_target, predicted
+from .outputs import checking, explained, one_by_one, pick_target, predicted, with_sizes
 from .passes import Pass, Tap, run_once
-from .places import Layout
+from .places import Layout, towers_of
 
 
 def saliency(model: nn.Module, images: Tensor, output: str = "sum", target: int | None = None):
@@ -92,6 +95,66 @@ def _for_each(attribute, model: nn.Module, images: Tensor, output: str, target) 
                 values = attribute(function, image.clone().requires_grad_(), chosen)
             found.append(values.detach().float().cpu().numpy())
     return np.concatenate(found)
+
+
+def receptive_field(
+    model: nn.Module, images: Tensor, point: tuple[int, int]
+) -> dict[str, np.ndarray]:
+    """Effective receptive field of a place in each tower's last features (Luo et al., 2016).
+
+    The gradient of the sum of its channels, absolute, summed over colours, as a share of all.
+
+    Args:
+        model: A model with a tower of ours; in a woven one the field goes through the exchanges.
+        images: (N, 3, H, W) after the data preprocessor.
+        point: (x, y) in pixels, where the place lies.
+
+    Returns:
+        Tower -> (N, H, W), which sums to one.
+
+    Raises:
+        ValueError: The point lies outside, or there is no tower of ours.
+    """
+    (x, y), (height, width) = point, images.shape[-2:]
+    if not (0 <= x < width and 0 <= y < height):
+        raise ValueError(
+            f"point must be (x, y) with x in 0..{width - 1} and y in 0..{height - 1}, got {point}"
+        )
+    cnn, vit = towers_of(model)
+    if cnn is None and vit is None:
+        raise ValueError(
+            "a receptive field needs a backbone with a tower of ours, got "
+            f"{type(backbone_of(model)).__name__}: take a RobustNet, a CNN tower or a ViTTower"
+        )
+    found = {}
+    with undisturbed(model), torch.enable_grad():
+        for image in one_by_one(images):
+            pixels, sizes = own_sizes(image)
+            pixels = pixels.clone().requires_grad_()
+            maps = _last_maps(backbone_of(model)(with_sizes(pixels, sizes)))
+            for name, feat in maps.items():
+                h, w = feat.shape[-2:]
+                place = feat[0, :, int(y * h / height), int(x * w / width)].sum()
+                (gradient,) = torch.autograd.grad(place, pixels, retain_graph=True)
+                field = gradient[0].abs().sum(0).double()
+                field = field / field.sum().clamp_min(1e-300)
+                found.setdefault(name, []).append(field.cpu().numpy())
+    return {name: np.stack(fields) for name, fields in found.items()}
+
+
+def _last_maps(outputs) -> dict[str, Tensor]:
+    """What a backbone with a tower of ours gives -> tower -> (1, C, h, w)"""
+    if isinstance(outputs, TowerOutputs):
+        return dict(cnn=outputs.maps[-1], vit=tokens_to_map(outputs.tokens, outputs.grid))
+    if isinstance(outputs[-1], Tensor):
+        return dict(cnn=outputs[-1])
+    return dict(vit=tokens_to_map(*outputs))
+
+
+def half_of(field: np.ndarray) -> float:
+    """The least share of the pixels that holds half of a field."""
+    values = np.sort(field, axis=None)[::-1]
+    return float(np.searchsorted(values.cumsum(), values.sum() / 2) + 1) / field.size
 
 
 def activations_of(model: nn.Module) -> dict[str, int]:

@@ -39,6 +39,11 @@ def panel(rows: list[list[Cell]], caption: str, wide: float = 1.0, side: float =
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
+def in_lines(cells: list, width: int) -> list[list]:
+    """A list of cells as rows of so many."""
+    return [cells[start : start + width] for start in range(0, len(cells), width)]
+
+
 def photo(pixels: np.ndarray, title: str, found=None, name=str, point=None) -> Cell:
     """An image (H, W, 3), and on it `Detections` and a cross at (x, y) if there are any."""
 
@@ -76,6 +81,31 @@ def _draw_objects(axis, found, name: Callable):
             place = dict(y=bottom, va="top" if bottom < axis.get_ylim()[0] - room else "bottom")
         text = f"{name(int(found.labels[index]))}{score}"
         axis.text(x=x, s=text, fontsize=6, color="white", bbox=box, **place)
+
+
+def regions(
+    pixels: np.ndarray, labels: np.ndarray, name: Callable = str, title: str = "predicted"
+) -> Cell:
+    """Classes (H, W) in colours over an image, the largest ones named; 255 stays as it is."""
+
+    def draw(axis):
+        from matplotlib import colormaps
+        from matplotlib.patches import Patch
+
+        found, counts = np.unique(labels[labels != 255], return_counts=True)
+        layer = np.zeros((*labels.shape, 4))
+        tones = colormaps["tab20"].colors
+        for label in found:
+            layer[labels == label] = (*tones[int(label) * 7 % 20], 0.6)
+        axis.imshow(pixels)
+        axis.imshow(layer, interpolation="nearest")
+        largest = found[np.argsort(-counts)][:8]
+        handles = [Patch(color=tones[int(k) * 7 % 20], label=name(int(k))[:14]) for k in largest]
+        axis.legend(handles=handles, fontsize=6, loc="upper left", bbox_to_anchor=(1, 1))
+        axis.set_title(title, fontsize=8)
+        axis.set_axis_off()
+
+    return draw
 
 
 def heat(
@@ -116,6 +146,18 @@ def heat(
         bar.set_label(label, fontsize=6)
         bar.ax.tick_params(labelsize=6)
         bar.ax.yaxis.get_offset_text().set_fontsize(6)
+
+    return draw
+
+
+def words(lines: list[str], title: str) -> Cell:
+    """Lines of a table, in letters of one width."""
+
+    def draw(axis):
+        text = "\n".join(lines)
+        axis.text(0, 0.95, text, fontsize=7, family="monospace", va="top", linespacing=1.6)
+        axis.set_title(title, fontsize=8)
+        axis.set_axis_off()
 
     return draw
 

@@ -1,6 +1,6 @@
 """A config and a checkpoint as a model to look into, and images as that model sees them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from math import ceil
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +13,7 @@ from mmengine.device import get_device
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from torch import Tensor, nn
 
+from robustnet_mm.attention.masks import VOID
 from robustnet_mm.datasets.checks import leaf_datasets
 from robustnet_mm.datasets.loading import IMAGE_SUFFIXES, LoadImage
 from robustnet_mm.engine.checks import check_normalization
@@ -22,6 +23,7 @@ from robustnet_mm.weights.files import find_state_dict, read_checkpoint
 from robustnet_mm.weights.load import load_into
 
 from .detections import Annotations
+from .label_maps import READ_LABELS, LabelMaps
 
 
 class UnreadableImageError(ValueError):
@@ -61,6 +63,7 @@ class Subject:
         cfg: The config.
         classes: Names of the classes; empty where they are not known.
         is_detector: Whether the model is a detector.
+        is_segmentor: Whether the model is a semantic segmentor.
 
     Raises:
         ValueError: The checkpoint is of another config, or the images are normalised otherwise than
@@ -79,11 +82,12 @@ class Subject:
         self.model: nn.Module = MODELS.build(model)
         load_into(self.model, find_state_dict(content), checkpoint)
         self.model.to(get_device()).eval()
-        self.is_detector = host_of(self.cfg, of_images=True).detects
+        host = host_of(self.cfg, of_images=True)
+        self.is_detector, self.is_segmentor = host.detects, host.segments
         self.dataset = _test_dataset(self.cfg)
         self.classes = _class_names(self.dataset, content, self.cfg.default_scope)
         self._load, self._transform = _pipeline(self.dataset)
-        self._annotations = {}
+        self._annotations, self._label_maps = {}, None
 
     def picture(self, source: Picture | str | Path) -> Picture:
         """A picture that was read passes, a path is read."""
@@ -131,6 +135,48 @@ class Subject:
         if path not in self._annotations:
             self._annotations[path] = Annotations(path, self.classes)
         return self._annotations[path]
+
+    def labels(self, picture: Picture) -> np.ndarray | None:
+        """The label map of a picture of the config's test data, in its pixels: (H, W) uint8.
+
+        None where the model is no segmentor or the image is not in its data.
+
+        Raises:
+            ValueError: The label map is not that of the image.
+        """
+        if not self.is_segmentor:
+            return None
+        if self._label_maps is None:
+            self._label_maps = LabelMaps(self.dataset)
+        return self._label_maps.of(picture)
+
+    def foreground(
+        self,
+        picture: Picture,
+        annotations: str | None = None,
+        classes: Sequence[int] | None = None,
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """Where the ground truth has foreground, and where it is known: twice (H, W) bool.
+
+        Args:
+            picture: One of this subject.
+            annotations: See `annotations`.
+            classes: That are foreground; None: all objects, and of a label map all but class 0.
+
+        Returns:
+            None where there is no ground truth with masks.
+        """
+        labels = self.labels(picture)
+        if labels is not None:
+            known = labels != VOID
+            return (labels > 0 if classes is None else np.isin(labels, classes)) & known, known
+        found = self.annotations(annotations)
+        truth = None if found is None else found.of(picture)
+        if truth is None or truth.masks is None:
+            return None
+        masks = truth.masks if classes is None else truth.masks[np.isin(truth.labels, classes)]
+        wanted = masks.any(0)
+        return wanted, np.ones_like(wanted)
 
     def name(self, label: int) -> str:
         """The name of a class, or its number."""
@@ -188,7 +234,7 @@ def _pipeline(dataset: dict) -> tuple[LoadImage, Compose]:
         kind = str(step["type"]).rpartition(".")[2]
         if kind in ("LoadImageFromFile", "LoadImage"):
             load = {key: step[key] for key in names if key in step}
-        elif kind != "LoadAnnotations":
+        elif kind not in READ_LABELS:
             steps.append(step)
     return LoadImage(**load), Compose(steps)
 

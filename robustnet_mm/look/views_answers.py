@@ -7,11 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from .asked import View, head_title
+from robustnet_mm.attention.masks import VOID
+
+from .asked import View, head_title, refuse_segmentor
 from .closing import compare_towers
 from .detections import Detections, compare_detections, detect
+from .label_maps import segment
 from .outputs import tower_scores
-from .panels import Cell, bars, panel, photo
+from .panels import Cell, bars, panel, photo, regions
 from .subject import Picture, Subject
 
 
@@ -22,16 +25,19 @@ def view_predict(
     score_thr: float = 0.3,
     annotations: str | None = None,
 ) -> View:
-    """Detections beside the ground truth, or the best classes of each head.
+    """Detections or labels beside the ground truth, or the best classes of each head.
 
     Args:
         subject: Any classifier or detector.
         picture: The image.
         score_thr: Least score of detections.
-        annotations: COCO file of the ground truth; by default that of the config's test data.
+        annotations: COCO file of the ground truth; by default that of the config's test data, which
+            of a segmentor has label maps.
     """
     shown = subject.picture(picture)
     kind = f"predict: {Path(shown.path).name}"
+    if subject.is_segmentor:
+        return _segmented(subject, shown, kind)
     if not subject.is_detector:
         scores = tower_scores(subject.model, shown.images)
         arrays = {name: p[0].cpu().numpy() for name, p in scores.items()}
@@ -49,6 +55,18 @@ def view_predict(
     return panel([cells], f"{kind}, {more}", shown.aspect, side=4.5), _arrays(found)
 
 
+def _segmented(subject: Subject, shown: Picture, kind: str) -> View:
+    arrays = dict(labels=segment(subject.model, shown))
+    truth = subject.labels(shown)
+    cells = [photo(shown.pixels, "input"), regions(shown.pixels, arrays["labels"], subject.name)]
+    if truth is not None:
+        arrays["truth"] = truth
+        cells.append(regions(shown.pixels, truth, subject.name, "ground truth"))
+        right = (arrays["labels"] == truth)[truth != VOID].mean()
+        kind += f", {100 * right:.1f} % of the known pixels are right"
+    return panel([cells], kind, shown.aspect + 0.4, side=4.5), arrays
+
+
 def _best(subject: Subject, scores: np.ndarray, title: str) -> Cell:
     order = np.argsort(-scores)[:5]
     return bars([subject.name(int(i)) for i in order], scores[order], f"{title}: best classes")
@@ -63,6 +81,7 @@ def view_compare(
 ) -> View:
     """The same image with cnn only, vit only and both; `score_thr` is that of detections."""
     shown = subject.picture(picture)
+    refuse_segmentor(subject)
     kind = f"compare: {Path(shown.path).name}"
     if not subject.is_detector:
         found = {

@@ -1,4 +1,4 @@
-"""Pictures of what happens on the way: attention, features, edges, exchanges, weights.
+"""Pictures of what happens on the way: features, edges, exchanges, reach, weights.
 
 A view takes a path, or a `Picture` that was read, and gives (panel (H, W, 3) uint8, arrays); that
 of weights takes checkpoints instead.
@@ -11,75 +11,17 @@ import numpy as np
 
 from robustnet_mm.models.probe import channel_strengths, exchange_shares
 
-from .asked import View
-from .attention import attention, attention_distance, query_row, rollout, uniform_distance
+from .asked import View, refuse_segmentor
 from .features import edges, features, pca_colours, top_channels
+from .gradients import half_of, receptive_field
 from .outputs import tower_scores
-from .panels import heat, histogram, lines, panel, photo
-from .places import Layout, default_names, find_block, vit_of
+from .panels import heat, histogram, in_lines, lines, panel, photo
+from .places import default_names
 from .randomisation import cascading_randomisation
 from .subject import Picture, Subject
 from .weights import weight_histograms
 
 _PAGE = (5, 4)  # rows and columns of histograms on a page
-
-
-def _in_lines(cells: list, width: int) -> list[list]:
-    return [cells[start : start + width] for start in range(0, len(cells), width)]
-
-
-def view_attention(
-    subject: Subject,
-    picture: Picture | str | Path,
-    *,
-    block: int = -1,
-    point: tuple[int, int] | None = None,
-) -> View:
-    """All heads of a block, rollout, and how far each block looks.
-
-    Args:
-        subject: A model with a ViT tower.
-        picture: The image.
-        block: Number of the block; -1 is the last.
-        point: (x, y) in pixels: the patch that lies there asks; None: the class token.
-
-    Raises:
-        ValueError: No such block or point, no class token, or no ViT tower.
-    """
-    shown = subject.picture(picture)
-    model, images = subject.model, shown.images
-    vit = vit_of(model)
-    block = find_block(len(vit.blocks), block)
-    point = None if point is None else tuple(point)
-    layout = Layout(vit, images)
-    row = query_row(layout, shown.pixels.shape[:2], point)  # not in the padding
-    heads = shown.crop(attention(model, images, block, point))[0]
-    flow = rollout(model, images)[0]
-    rolled = shown.crop(flow[row, layout.num_prefix :].reshape(layout.grid))
-    size = shown.pixels.shape[:2]
-    distance = attention_distance(model, images, size)[0]
-    reference = np.full(len(distance), uniform_distance(model, images, size))
-    asks = "the class token" if point is None else f"the patch at {point}"
-    first = [
-        photo(shown.pixels, "input", point=point),
-        heat(heads.mean(0), f"block {block}, mean of heads", "attention", shown.pixels),
-        heat(rolled, f"rollout over {len(distance)} blocks", "share", shown.pixels),
-        lines(
-            {"heads, and their mean": distance, "attention to all alike": reference},
-            "mean attention distance",
-            ("block", "pixels"),
-        ),
-    ]
-    cells = [
-        heat(one, f"block {block}, head {index}", "attention", shown.pixels)
-        for index, one in enumerate(heads)
-    ]
-    caption = (
-        f"attention: {Path(shown.path).name}, asked by {asks}\nrollout follows the ViT's own "
-        "blocks and not the exchanges; distances are those between patches"
-    )
-    arrays = {"attention": heads, "rollout": rolled, "distance": distance}
-    return panel([first, *_in_lines(cells, 4)], caption, wide=shown.aspect + 0.2), arrays
 
 
 def view_features(
@@ -144,6 +86,37 @@ def view_edges(
     return panel(rows, caption, wide=shown.aspect + 0.2), arrays
 
 
+def view_receptive_field(
+    subject: Subject, picture: Picture | str | Path, *, point: tuple[int, int] | None = None
+) -> View:
+    """What one place of each tower's last features hangs on: its effective receptive field.
+
+    Args:
+        subject: A model with a tower of ours.
+        picture: The image.
+        point: (x, y) in pixels, where the place lies; None: the centre.
+
+    Raises:
+        ValueError: The point lies outside the image, or there is no tower of ours.
+    """
+    shown = subject.picture(picture)
+    height, width = shown.pixels.shape[:2]
+    point = (width // 2, height // 2) if point is None else tuple(point)
+    found = receptive_field(subject.model, shown.images, point)
+    cells, arrays = [photo(shown.pixels, f"the place {point}", point=point)], {}
+    for tower, field in found.items():
+        field = field[0, :height, :width]
+        arrays[tower] = field
+        share = 100 * half_of(field)
+        title = f"{tower}: half of it in {share:.1f} % of the image"
+        cells.append(heat(np.sqrt(field), title, "root of |gradient|", shown.pixels))
+    caption = (
+        f"receptive field: {Path(shown.path).name}\ngradient of the channels' sum at one place, "
+        "summed over colours, as a share of all; with both towers it goes through the exchanges"
+    )
+    return panel([cells], caption, wide=shown.aspect + 0.2, side=4.0), arrays
+
+
 def view_exchange(subject: Subject, picture: Picture | str | Path) -> View:
     """How much each exchange adds, how far its channels are open, and where it adds."""
     shown = subject.picture(picture)
@@ -178,7 +151,7 @@ def view_exchange(subject: Subject, picture: Picture | str | Path) -> View:
         f"exchange: {Path(shown.path).name}\nnorms over channels; maps relative to the root mean "
         f"square of what is added to{without}"
     )
-    return panel([first, *_in_lines(cells, 4)], caption, wide=shown.aspect + 0.2), arrays
+    return panel([first, *in_lines(cells, 4)], caption, wide=shown.aspect + 0.2), arrays
 
 
 def _strengths_histogram(values: list[np.ndarray], title: str):
@@ -195,6 +168,7 @@ def view_randomisation(
 ) -> View:
     """Rank correlation of each head's saliency with itself under ever more random weights."""
     shown = subject.picture(picture)
+    refuse_segmentor(subject)
     if subject.is_detector:
         raise ValueError("randomisation is for classifiers, got a detector's config: take another")
     heads = list(tower_scores(subject.model, shown.images))
@@ -228,5 +202,5 @@ def view_weights(checkpoints: list[str]) -> Iterator[tuple[str, np.ndarray, dict
         arrays = {}
         for name, (bins, shares) in part:
             arrays[f"{name}.edges"], arrays[f"{name}.shares"] = bins, shares
-        rows = _in_lines(cells, _PAGE[1])
+        rows = in_lines(cells, _PAGE[1])
         yield f"page-{number:02d}", panel(rows, caption, wide=1.25), arrays

@@ -11,7 +11,6 @@ except ImportError as error:
         "(docs/segmentation.md)"
     ) from error
 
-from .attention import AttentionReader, TokenAttention
 from .dataset import ImagesAndLabels
 from .heads import AffinityFusionHead, AttentionFusionHead
 from .labels import LoadLabels
@@ -20,9 +19,7 @@ from .segmentor import AttentiveEncoderDecoder
 __all__ = [
     "AffinityFusionHead",
     "AttentionFusionHead",
-    "AttentionReader",
     "AttentiveEncoderDecoder",
     "ImagesAndLabels",
     "LoadLabels",
-    "TokenAttention",
 ]

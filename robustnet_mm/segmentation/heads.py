@@ -1,4 +1,4 @@
-"""SegFormer's head, helped by a ViT's attention; at the start it is SegFormer's head exactly."""
+"""SegFormer's head, helped by attention; at the start it is SegFormer's head exactly."""
 
 from abc import abstractmethod
 
@@ -8,24 +8,23 @@ from mmseg.models.utils import resize
 from torch import Tensor, nn
 
 from robustnet_mm.arguments import check_whole
+from robustnet_mm.attention import Attention
 from robustnet_mm.models.fiu import ZeroLinear
 from robustnet_mm.models.grids import pool_to_grid, tokens_to_map
 from robustnet_mm.registry import MODELS
-
-from .attention import TokenAttention
 
 
 class _Fused(SegformerHead):
     """A `SegformerHead` with a place between its features and its classifier."""
 
     def forward(self, inputs) -> Tensor:
-        """The neck's maps and a `TokenAttention` -> logits (N, classes, H/4, W/4)
+        """The neck's maps and a `Attention` -> logits (N, classes, H/4, W/4)
 
         Raises:
             ValueError: No attention came in.
         """
         *maps, attention = inputs
-        if not isinstance(attention, TokenAttention):
+        if not isinstance(attention, Attention):
             raise ValueError(
                 f"{type(self).__name__} reads attention, got maps only: set model.type="
                 "'robustnet_mm.AttentiveEncoderDecoder', or take decode_head.type='SegformerHead'"
@@ -40,7 +39,7 @@ class _Fused(SegformerHead):
         return resize(feat, size, mode=self.interpolate_mode, align_corners=corners)
 
     @abstractmethod
-    def fuse(self, feat: Tensor, attention: TokenAttention) -> Tensor:
+    def fuse(self, feat: Tensor, attention: Attention) -> Tensor:
         """(N, C, H/4, W/4) -> the same shape"""
 
 

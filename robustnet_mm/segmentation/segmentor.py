@@ -1,48 +1,93 @@
-"""mmseg's segmentor, whose head also hears what the ViT attends to."""
+"""mmseg's segmentor, whose head also hears what a transformer attends to."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import torch
 from mmseg.models import EncoderDecoder
 from torch import Tensor
 
-from robustnet_mm.arguments import check_dict
-from robustnet_mm.models import RobustNet
-from robustnet_mm.registry import MODELS
-
-from .attention import AttentionReader
+from robustnet_mm.arguments import check_dict, check_wholes
+from robustnet_mm.attention import reader_of
+from robustnet_mm.attention.masks import foreground_of, patch_shares
+from robustnet_mm.models import RobustNet, ViTTower
+from robustnet_mm.registry import MODELS, build_part
 
 
 @MODELS.register_module()
 class AttentiveEncoderDecoder(EncoderDecoder):
-    """`EncoderDecoder` that hands `TokenAttention` to the head, behind the neck's maps.
+    """`EncoderDecoder` that hands the backbone's `Attention` to the head, behind the maps.
 
     Args:
-        attention: Of `AttentionReader`: `dict(blocks=[-1], asked='class', control=None)`.
-        kwargs: Of mmseg's `EncoderDecoder`; the backbone is a `RobustNet` with out_type='towers',
-            the neck a `TowerNeck` or a list that starts with one.
+        attention: Of the reader: `dict(blocks=[-1], asked='class', control=None)`; see
+            `robustnet_mm.attention.reader_of`.
+        attention_loss: Config of a `MeaningfulAttention`; None for no such loss.
+        foreground: Classes to which the attention shall go; None: `attention_loss` does not look at
+            the labels.
+        kwargs: Of mmseg's `EncoderDecoder`. The backbone is a `RobustNet` with out_type='towers'
+            and a neck that starts with a `TowerNeck`, a `ViTTower` with a neck such as
+            `SimplePyramid`, or a Swin of mmpretrain.
 
     Raises:
-        ValueError: A backbone without a ViT tower of ours, or as `AttentionReader`.
+        ValueError: A backbone without attention, or without the neck that it needs.
     """
 
-    def __init__(self, attention: Mapping | None = None, **kwargs):
+    def __init__(
+        self,
+        attention: Mapping | None = None,
+        attention_loss: Mapping | None = None,
+        foreground: Sequence[int] | None = None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         attention = {} if attention is None else attention
         check_dict("attention", attention, "dict(blocks=[-1], asked='class')")
-        woven = isinstance(self.backbone, RobustNet) and self.backbone.out_type == "towers"
-        if not woven or not self.with_neck:
+        if foreground is not None:
+            foreground = check_wholes("foreground", tuple(foreground), 0)
+        woven = isinstance(self.backbone, RobustNet)
+        if woven and self.backbone.out_type != "towers":
             raise ValueError(
-                "AttentiveEncoderDecoder needs a robustnet_mm.RobustNet with out_type='towers' and "
-                "neck=dict(type='robustnet_mm.TowerNeck', ...), got backbone "
-                f"{type(self.backbone).__name__} and {'a' if self.with_neck else 'no'} neck"
+                "AttentiveEncoderDecoder needs the tokens of its RobustNet, got out_type="
+                f"{self.backbone.out_type!r}: set out_type='towers' and "
+                "neck=dict(type='robustnet_mm.TowerNeck', ...)"
             )
-        self.reader = AttentionReader(self.backbone, **attention)
+        self.reader = reader_of(self.backbone, **attention)
+        if (woven or isinstance(self.backbone, ViTTower)) and not self.with_neck:
+            raise ValueError(
+                f"the neck of a {type(self.backbone).__name__} makes the maps, got none: set "
+                "neck=dict(type='robustnet_mm.TowerNeck', ...) for both towers, SimplePyramid for "
+                "a ViT alone"
+            )
+        self.foreground, self.attention_loss = foreground, None
+        if attention_loss is not None:
+            example = "dict(type='robustnet_mm.MeaningfulAttention', loss_weight=0.1)"
+            self.attention_loss = build_part("attention_loss", attention_loss, example)
 
     def extract_feat(self, inputs: Tensor) -> tuple:
-        """(N, 3, H, W) -> the neck's maps and, last, their `TokenAttention`."""
+        """(N, 3, H, W) -> the maps and, last, their `Attention`."""
         with self.reader:
             outputs = self.backbone(inputs)
-        return (*self.neck(outputs), self.reader.attention(outputs.grid))
+        maps = self.neck(outputs) if self.with_neck else outputs
+        return (*maps, self.reader.attention(outputs))
+
+    def _decode_head_forward_train(self, inputs, data_samples) -> dict:
+        losses = super()._decode_head_forward_train(inputs, data_samples)
+        if self.attention_loss is not None:
+            attention = inputs[-1]
+            told = self._told(data_samples, attention.grid)
+            losses["loss_attention"] = self.attention_loss(attention.maps(), *told)
+        return losses
+
+    def _told(self, data_samples, grid: tuple[int, int]) -> list[Tensor]:
+        """Shares of foreground and of what is known, (N, h, w) each; nothing without classes."""
+        if self.foreground is None:
+            return []
+        shares = []
+        for sample in data_samples:
+            masks = foreground_of(sample, self.foreground)
+            size = tuple(masks[0].shape)
+            patch = tuple(-(-side // n) for side, n in zip(size, grid, strict=True))
+            shares.append(patch_shares(*masks, size, grid, patch))
+        return [torch.stack(each) for each in zip(*shares, strict=True)]
 
     def _auxiliary_head_forward_train(self, inputs, data_samples) -> dict:
         """Auxiliary heads read the maps alone."""

@@ -49,6 +49,19 @@ def test_asking_for_more_pictures_leaves_the_first_ones_as_they_are(root, tmp_pa
         assert more[name] == value or name.endswith(".json"), name
 
 
+def test_label_maps_say_of_each_pixel_what_the_annotations_say(root):
+    names = (root / "classes.txt").read_text().splitlines()
+    assert names == ["background", *"0123456789"]
+    content = instances(root, "val")
+    for image in content["images"]:
+        labels = cv2.imread(str(root / f"labels/val/{Path(image['file_name']).stem}.png"), -1)
+        expected = np.zeros_like(labels)
+        for one in content["annotations"]:
+            if one["image_id"] == image["id"]:
+                expected[coco_mask.decode(one["segmentation"]) > 0] = one["category_id"]
+        assert expected.any() and np.array_equal(labels, expected)
+
+
 def test_annotations_are_loadable_coco_with_tight_boxes_of_the_visible_masks(root):
     for split in ("train", "val"):
         content = instances(root, split)

@@ -23,6 +23,8 @@ KINDS = [
     "guided-backprop",
     "cam",
     "attention",
+    "significance",
+    "receptive-field",
     "features",
     "gradients",
     "edges",
@@ -67,7 +69,8 @@ def test_every_kind_draws_a_detector(kind, data, checkpoints, tmp_path, monkeypa
     options.append("model.test_cfg.rcnn.score_thr=0.0")
     image = sorted((data / "scenes/val").glob("*.jpg"))[0]
     arguments = [image, "--out-dir", tmp_path, "--arrays", *options, *few_modules(kind)]
-    if kind not in ("attention", "features", "edges", "exchange"):
+    inside = ("attention", "significance", "receptive-field", "features", "edges", "exchange")
+    if kind not in inside:
         arguments += ["--score-thr", "0.0"]
     look(monkeypatch, kind, DETECTOR, checkpoints[DETECTOR], *arguments)
     (drawn,) = (tmp_path / kind).glob("*.png")

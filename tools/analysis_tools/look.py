@@ -1,4 +1,4 @@
-"""Look inside a classifier or a detector: one picture for each image, and an index of them all.
+"""Look inside a model: one picture for each image, and an index of them all.
 
     python tools/analysis_tools/look.py KIND CONFIG CHECKPOINT IMAGES... --out-dir DIR
     python tools/analysis_tools/look.py weights CONFIG CHECKPOINT... --out-dir DIR
@@ -38,10 +38,9 @@ TARGET = dict(target=dict(type=int, help="class of a classifier; by default pred
 SCORES = dict(score_thr=dict(type=float, help="of detections"))
 WHY = {**TARGET, **SCORES, "most": dict(type=int, help="detections of an image")}
 METHOD = dict(method=dict(choices=METHODS, help="gradcam; of detections, hirescam"))
-ASKS = dict(
-    block=dict(type=int, help="number; -1 is the last"),
-    point=dict(type=int, nargs=2, metavar=("X", "Y"), help="pixel that asks"),
-)
+BLOCK = dict(block=dict(type=int, help="number; -1 is the last"))
+POINT = dict(point=dict(type=int, nargs=2, metavar=("X", "Y"), help="pixel that is asked about"))
+FOREGROUND = dict(foreground=dict(type=int, nargs="+", metavar="CLASS", help="default: objects"))
 MODULES = dict(modules=dict(nargs="+", metavar="NAME", help="of model.named_modules()"))
 CHANNELS = dict(channels=dict(type=int, help="strongest channels shown"))
 TRUTH = dict(annotations=dict(metavar="FILE.json", help="COCO file; default: config's"))
@@ -57,13 +56,21 @@ KINDS = {
     "cam": Kind(
         look.view_cam, "class activation maps of each head, or of each detection", WHY | METHOD
     ),
-    "attention": Kind(look.view_attention, "heads of a block, rollout, distances", ASKS),
+    "attention": Kind(look.view_attention, "heads of a block, rollout, distances", BLOCK | POINT),
+    "significance": Kind(
+        look.view_significance,
+        "what a block's attention means, beside attention that means nothing",
+        BLOCK | TRUTH | FOREGROUND,
+    ),
+    "receptive-field": Kind(
+        look.view_receptive_field, "what one place of the last features hangs on", POINT
+    ),
     "features": Kind(look.view_features, "feature maps of any module", MODULES | CHANNELS),
     "gradients": Kind(look.view_gradients, "gradients at the first and the last exchange", WHY),
     "edges": Kind(look.view_edges, "Sobel of the input and of feature maps", MODULES),
     "exchange": Kind(look.view_exchange, "what each exchange adds, how far it is open, where", {}),
     "predict": Kind(
-        look.view_predict, "classes or detections, with the ground truth", SCORES | TRUTH
+        look.view_predict, "classes, detections or labels, with the ground truth", SCORES | TRUTH
     ),
     "compare": Kind(look.view_compare, "cnn only, vit only, both", SCORES),
     "randomisation": Kind(
@@ -74,7 +81,7 @@ KINDS = {
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Look inside a classifier or a detector")
+    parser = argparse.ArgumentParser(description="Look inside a model")
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
     for name, kind in KINDS.items():
         sub = kinds.add_parser(name, help=kind.about, description=kind.about)

@@ -20,11 +20,11 @@ from torch import Tensor, nn
 
 from robustnet_mm.datasets import positive
 from robustnet_mm.datasets.class_folders import subfolders
+from robustnet_mm.engine.backbones import build_backbone
 from robustnet_mm.engine.checks import check_normalization, preprocessor_of
 from robustnet_mm.engine.launch import read_config
 from robustnet_mm.models.towers.normalize import IMAGENET_NORM
 from robustnet_mm.selfsup import extract, knn_accuracy
-from robustnet_mm.weights import find_state_dict, load_into, read_checkpoint
 
 
 def parse_args() -> argparse.Namespace:
@@ -46,20 +46,6 @@ def normalizer_of(cfg: Config) -> nn.Module:
     norm = {key: list(given.get(key) or IMAGENET_NORM[key]) for key in ("mean", "std")}
     cfg = dict(type="mmpretrain.SelfSupDataPreprocessor", **norm, to_rgb=True)
     return MODELS.build(cfg).to(get_device())
-
-
-def backbone_of(cfg: Config, args: argparse.Namespace) -> nn.Module:
-    """With its weights, in eval mode."""
-    with DefaultScope.overwrite_default_scope(cfg.default_scope):
-        backbone = MODELS.build(cfg.model.backbone)
-    if args.checkpoint is None:
-        backbone.init_weights()
-    else:
-        weights = find_state_dict(read_checkpoint(args.checkpoint))
-        inside = {k: v for k, v in weights.items() if k.startswith("backbone.")}
-        stripped = {k.removeprefix("backbone."): v for k, v in inside.items()}
-        load_into(backbone, stripped or weights, args.checkpoint)
-    return backbone.to(get_device()).eval()
 
 
 def loader_of(folder: str, args: argparse.Namespace):
@@ -111,7 +97,7 @@ def main():
         )
     cfg = read_config(args.config, args.cfg_options)
     check_normalization(cfg)
-    backbone, preprocessor = backbone_of(cfg, args), normalizer_of(cfg)
+    backbone, preprocessor = build_backbone(cfg, args.checkpoint), normalizer_of(cfg)
     (train, labels), (test, wanted) = (extract(backbone, preprocessor, each) for each in loaders)
     if len(train) > 1:
         for found in (train, test):

@@ -6,16 +6,10 @@ import pytest
 import torch
 from helpers import close
 
+from robustnet_mm.attention import AttentionReader, TokenAttention
+from robustnet_mm.attention.reader import ShuffledAttention, UniformAttention
 from robustnet_mm.models import RobustNet, ViTTower
 from robustnet_mm.models.towers.vit_families import attention_matrix
-
-pytest.importorskip("mmseg")
-from robustnet_mm.segmentation.attention import (  # noqa: E402
-    AttentionReader,
-    ShuffledAttention,
-    TokenAttention,
-    UniformAttention,
-)
 
 IMAGES = torch.randn(2, 3, 64, 96)
 
@@ -50,7 +44,7 @@ def test_maps_and_spreading_are_those_of_the_whole_matrix(name, args):
     with torch.no_grad(), AttentionReader(vit, asked=asked) as reader:
         tokens, grid = vit(IMAGES)
     handle.remove()
-    attention, (matrix,) = reader.attention(grid), seen
+    attention, (matrix,) = reader.attention((grid,)), seen
     prefix, number = vit.num_prefix_tokens, grid[0] * grid[1]
     patches = matrix[..., prefix:] / matrix[..., prefix:].sum(-1, keepdim=True)
     row = patches[:, :, 0] if asked == "class" else patches[:, :, prefix:].mean(2)
@@ -89,7 +83,7 @@ def test_gradients_reach_the_blocks_that_are_read(with_cp):
     net = RobustNet("nano", with_cp=with_cp).train()
     with AttentionReader(net, blocks=(1, -1)) as reader:
         outputs = net(IMAGES)
-    attention = reader.attention(outputs.grid)
+    attention = reader.attention(outputs)
     assert attention.maps().size(1) == 2 * net.vit.blocks[0].attn.num_heads
     read = (
         attention.maps().square().sum()
@@ -108,7 +102,7 @@ def test_rows_are_made_again_in_the_backward_pass_and_not_kept():
     vit = ViTTower(model_name="vit_tiny_patch16_224", model_args=dict(depth=1)).train()
     with AttentionReader(vit) as reader:
         _, grid = vit(torch.randn(1, 3, 512, 512))
-    attention, saved = reader.attention(grid), []
+    attention, saved = reader.attention((grid,)), []
     values = torch.randn(1, 1024, 8, requires_grad=True)
 
     def keep(tensor):
@@ -157,4 +151,4 @@ def test_what_cannot_be_read_is_said():
     with AttentionReader(windows, blocks=(0,)) as reader:
         outputs = windows(IMAGES)
     with pytest.raises(ValueError, match="one that attends within windows"):
-        reader.attention(outputs.grid)
+        reader.attention(outputs)

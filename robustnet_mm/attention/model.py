@@ -1,0 +1,71 @@
+"""A backbone that is asked for its attention alone, so that a test loop can judge it."""
+
+from collections.abc import Mapping, Sequence
+
+from mmengine.model import BaseModel
+from torch import Tensor
+
+from robustnet_mm.arguments import check_dict
+from robustnet_mm.models import RobustNet
+from robustnet_mm.models.sized_images import own_sizes
+from robustnet_mm.registry import MODELS, build_part
+
+from .reader import AttentionReader
+
+_BACKBONE = "dict(type='robustnet_mm.ViTTower', model_name='deit_tiny_patch16_224')"
+
+
+@MODELS.register_module()
+class AttentionProbe(BaseModel):
+    """The attention of a backbone's ViT, image by image.
+
+    Args:
+        backbone: Config of a `RobustNet` or a `ViTTower`, or one that was built.
+        attention: Of `AttentionReader`: `dict(blocks=[-1], asked='class')`. By default the last
+            block, and what patches receive where there is no class token.
+        data_preprocessor: As in mmengine.
+
+    Raises:
+        ValueError: As `AttentionReader`.
+    """
+
+    def __init__(self, backbone, attention: Mapping | None = None, data_preprocessor=None):
+        super().__init__(data_preprocessor)
+        if isinstance(backbone, Mapping):
+            backbone = build_part("backbone", backbone, _BACKBONE)
+        if attention is not None:
+            check_dict("attention", attention, "dict(blocks=[-1], asked='class')")
+        self.backbone = backbone
+        vit = backbone.vit if isinstance(backbone, RobustNet) else backbone
+        asked = "class" if getattr(vit, "has_class_token", True) else "received"
+        self.reader = AttentionReader(backbone, **{"asked": asked, **(attention or {})})
+        self.patch_size = tuple(vit.patch_size)
+
+    def forward(self, inputs, data_samples: Sequence | None = None, mode: str = "tensor"):
+        """As in mmengine.
+
+        Args:
+            inputs: (N, 3, H, W).
+            data_samples: N of a host; for 'predict' their masks are what attention is judged by.
+            mode: 'tensor' gives the attention of all images; 'predict' for each image
+                `dict(attention, sample, patch_size)`.
+
+        Raises:
+            ValueError: Another mode: nothing is trained here.
+        """
+        if mode not in ("tensor", "predict"):
+            raise ValueError(f"mode must be one of tensor, predict, got {mode!r}")
+        if mode == "tensor":
+            return self._attention(inputs)
+        images, sizes = own_sizes(inputs)
+        found = []
+        for index, sample in enumerate(data_samples):  # one image's rows are in memory at a time
+            size = None if sizes is None else sizes[index : index + 1]
+            attention = self._attention(images[index : index + 1], size)
+            found.append(dict(attention=attention, sample=sample, patch_size=self.patch_size))
+        return found
+
+    def _attention(self, images: Tensor, sizes=None):
+        with self.reader:
+            outputs = self.backbone(images, sizes)
+        return self.reader.attention(outputs)
