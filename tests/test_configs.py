@@ -126,7 +126,7 @@ def batch(cfg, model):
 @only(
     ".",
     "(large|base)-patch.*_authors|fsdp|faster-rcnn_robustnet-small|mask-rcnn_resnet50-deit"
-    "|_20x40|_10x21|adain|_hed|barlowtwins_(robustnet-small|vit-base)|segformer-affinity",
+    "|_20x40|_10x21|adain|_hed|barlowtwins_(robustnet-small|vit-base)|segformer-affinity_mobile|segformer_bt-swin|segformer(-affinity)?_bt-resnet50-dino",
 )
 def test_a_training_step_reaches_every_parameter_and_a_test_step_predicts(cfg):
     model = build(cfg)
@@ -232,7 +232,7 @@ def test_the_authors_setting_freezes_the_whole_vit_and_differs_in_nothing_else(c
     }
 
 
-@only("^(?!selfsup).*(resnet50|convnext)")
+@only("^(?!selfsup).*(?<!bt-)(resnet50|convnext)")
 def test_weights_taken_by_name_are_timms_and_the_classifiers_are_the_towers(cfg):
     head = cfg.model.get("head", {})
     for tower in ("cnn", "vit"):

@@ -5,11 +5,10 @@ in each pixel, counted from 0, and 255 where there is no class. IMAGE_SIZE (512)
 in pixels and that of the training's crops, EPOCHS (40), BATCH (4) images a process.
 """
 
-_base_ = ["mmseg::_base_/default_runtime.py", "./hooks.py"]
+_base_ = ["./segformer.py", "mmseg::_base_/default_runtime.py", "./hooks.py"]
 
 from robustnet_mm.datasets import listed_classes, palette, positive  # mmengine wants `_base_` first
 
-custom_imports = dict(imports=["robustnet_mm.segmentation"], allow_failed_imports=False)
 data_root = "{{$DATA_ROOT:data/own}}/"
 classes = listed_classes(data_root + "classes.txt")
 size = positive("IMAGE_SIZE", "{{$IMAGE_SIZE:512}}")
@@ -69,32 +68,7 @@ test_dataloader = val_dataloader
 val_evaluator = dict(type="IoUMetric", iou_metrics=["mIoU"])
 test_evaluator = val_evaluator
 
-model = dict(
-    _scope_="mmseg",  # also where this is inherited as `robustnet_mm::`
-    type="EncoderDecoder",
-    data_preprocessor=dict(
-        type="SegDataPreProcessor",
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        size=(size, size),
-        pad_val=0,
-        seg_pad_val=255,
-    ),
-    backbone=dict(type="robustnet_mm.RobustNet"),
-    decode_head=dict(
-        type="SegformerHead",
-        in_index=[0, 1, 2, 3],
-        channels=256,
-        dropout_ratio=0.1,
-        num_classes=len(classes),
-        norm_cfg=dict(type="BN"),
-        align_corners=False,
-        loss_decode=dict(type="CrossEntropyLoss", use_sigmoid=False, loss_weight=1.0),
-    ),
-    train_cfg=dict(),
-    test_cfg=dict(mode="whole"),
-)
+model = dict(decode_head=dict(num_classes=len(classes)), data_preprocessor=dict(size=(size, size)))
 optim_wrapper = dict(
     type="OptimWrapper",
     optimizer=dict(type="AdamW", lr=1e-3, weight_decay=0.05),

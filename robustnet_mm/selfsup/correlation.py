@@ -21,6 +21,15 @@ def standardize(embeddings: Tensor, eps: float = 1e-5) -> Tensor:
     return (embeddings - embeddings.mean(0)) / (variance + eps).sqrt()
 
 
+def check_batch(number: int) -> None:
+    """Raises: ValueError, of a batch of all processes in which no channel has a deviation."""
+    if number < 2:
+        raise ValueError(
+            f"a correlation needs two images at least, got a batch of {number}: set batch_size of "
+            "train_dataloader to 2 or more, and drop_last=True"
+        )
+
+
 def cross_correlation(one: Tensor, other: Tensor) -> Tensor:
     """Of the channels of two views (Zbontar et al. 2021, equation 2): (N, D), (N, E) -> (D, E).
 
@@ -31,11 +40,7 @@ def cross_correlation(one: Tensor, other: Tensor) -> Tensor:
     """
     with torch.autocast(one.device.type, enabled=False):
         one, other = (standardize(gathered(each.float())) for each in (one, other))
-        if len(one) < 2:
-            raise ValueError(
-                "a correlation needs two images at least, got a batch of 1: set batch_size of "
-                "train_dataloader to 2 or more, and drop_last=True"
-            )
+        check_batch(len(one))
         return one.T @ other / len(one)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
@@ -15,7 +16,7 @@ from robustnet_mm.arguments import check_number, check_whole
 from robustnet_mm.models.probe import undisturbed
 from robustnet_mm.registry import HOOKS
 
-from .correlation import cross_correlation, effective_rank, gathered, signs
+from .correlation import check_batch, cross_correlation, effective_rank, gathered, signs
 from .features import extract
 from .model import TwoTowerBarlowTwins
 from .neighbours import knn_accuracy
@@ -81,7 +82,14 @@ class RepresentationHook(Hook):
         self.interval, self.k, self.least_rank = interval, k, least_rank
 
     def before_train(self, runner):
-        """Labelled folders are looked for before anything is trained."""
+        """Labelled folders are looked for before anything is trained, and two images a batch.
+
+        Raises:
+            ValueError: A batch of one, which BatchNorm refuses without naming it.
+        """
+        batch = getattr(runner.train_dataloader, "batch_size", None)
+        if batch is not None:
+            check_batch(batch * get_world_size())
         self.loaders = self.configs and [Runner.build_dataloader(cfg) for cfg in self.configs]
         if self.loaders:
             check_whole("k", self.k, 1, len(self.loaders[0].dataset), ", the images of memory")

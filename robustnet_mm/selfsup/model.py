@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from mmengine.dist import get_world_size
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
@@ -9,7 +10,7 @@ from robustnet_mm.arguments import check_dict, check_number
 from robustnet_mm.models import RobustNet
 from robustnet_mm.registry import MODELS, build_part
 
-from .correlation import barlow_twins_loss, cross_correlation, signs
+from .correlation import barlow_twins_loss, check_batch, cross_correlation, signs
 from .features import pooled
 
 _BACKBONE = "dict(type='robustnet_mm.RobustNet', arch='tiny-patch16')"
@@ -88,7 +89,7 @@ class TwoTowerBarlowTwins(BaseModel):
             mode: 'tensor' gives the backbone's vectors by tower, 'loss' the losses.
 
         Raises:
-            ValueError: Another mode, or not two views.
+            ValueError: Another mode, not two views, or a batch of one image.
         """
         if mode == "tensor":
             return pooled(self.backbone(inputs))
@@ -99,6 +100,7 @@ class TwoTowerBarlowTwins(BaseModel):
                 f"inputs must be two views of each image, got {len(inputs)}: set the pipeline's "
                 "dict(type='MultiView', num_views=[1, 1], transforms=[...])"
             )
+        check_batch(len(inputs[0]) * get_world_size())
         one, other = map(self.project, inputs)
         losses = {}
         for name in one:

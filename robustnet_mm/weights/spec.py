@@ -11,6 +11,8 @@ Rows = list[tuple[str, str | None]]  # (pattern of a key, its new name or None: 
 
 # what stands beside the backbone in the hosts' checkpoints
 HOST_PARTS = r"(neck|rpn_head|roi_head|bbox_head|mask_head|decode_head|auxiliary_head)\..*"
+# the same in self-supervised training checkpoints: those of Barlow Twins' authors, of solo-learn
+SELFSUP_PARTS = r"(projector|predictor|classifier|momentum_\w+|bn)\..*"
 # kind of a module -> where it stands in a classifier or a detector of this package
 OWN_PREFIXES = {
     "network": "backbone.",

@@ -7,6 +7,9 @@ from mmengine.config import ConfigDict
 from mmengine.registry import MODELS, DefaultScope
 
 pytest.importorskip("mmseg")
+from mmengine.structures import PixelData  # noqa: E402
+from mmseg.structures import SegDataSample  # noqa: E402
+
 import robustnet_mm.segmentation  # noqa: E402, F401
 
 NECK = dict(type="robustnet_mm.TowerNeck", in_channels=(64, 64, 128, 256), embed_dims=96)
@@ -125,3 +128,106 @@ def test_what_does_not_fit_is_said():
         forward(model, images)
     with pytest.raises(ValueError, match="reads attention, got maps only: set model.type"):
         model.decode_head(model.extract_feat(images)[:-1])
+
+
+def swin(head, **kwargs):
+    """A Swin of two stages under a head, which reads the shifted block of the first one."""
+    fused = dict(attention=dict(blocks=[1], asked="received"), **kwargs)
+    with DefaultScope.overwrite_default_scope("mmseg"):
+        return MODELS.build(
+            ConfigDict(
+                type="EncoderDecoder" if head == "SegformerHead" else ATTENTIVE,
+                **({} if head == "SegformerHead" else fused),
+                backbone=dict(
+                    type="mmpretrain.SwinTransformer",
+                    arch=dict(embed_dims=12, depths=[2, 2], num_heads=[2, 3]),
+                    window_size=4,
+                    out_indices=(0, 1),
+                    pad_small_map=True,
+                ),
+                decode_head=dict(
+                    type=head,
+                    in_channels=[12, 24],
+                    in_index=[0, 1],
+                    channels=16,
+                    num_classes=5,
+                    norm_cfg=dict(type="BN"),
+                    loss_decode=dict(type="CrossEntropyLoss"),
+                    **(dict(num_maps=2) if "Attention" in head else {}),
+                ),
+                train_cfg={},
+                test_cfg=dict(mode="whole"),
+            )
+        )
+
+
+ATTENTIVE = "robustnet_mm.AttentiveEncoderDecoder"
+
+
+@pytest.mark.parametrize("head", FUSED)
+def test_windows_of_a_swin_start_as_the_head_without_attention_and_then_count(head):
+    images = torch.randn(2, 3, 50, 75)
+    plain, fused = swin("SegformerHead"), swin(head)
+    fused.load_state_dict(plain.state_dict(), strict=False)
+    for model in (plain, fused):
+        model.eval()
+    with torch.no_grad():
+        before = forward(fused, images)
+        assert torch.equal(before, forward(plain, images))
+        for parameter in fused.decode_head.parameters():
+            if not parameter.any():
+                torch.nn.init.normal_(parameter)
+        assert apart(forward(fused, images), before)
+
+
+def test_a_loss_on_the_attention_is_asked_for_and_reads_the_labels_where_classes_are_named():
+    images, samples = torch.randn(2, 3, 64, 96), []
+    for labels in (torch.zeros(1, 64, 96).long(), torch.full((1, 64, 96), 255)):
+        labels[:, :32, :48] = 3
+        samples.append(SegDataSample(gt_sem_seg=PixelData(data=labels)))
+    loss = dict(type="robustnet_mm.MeaningfulAttention", loss_weight=0.5)
+    found = {}
+    for name, settings in dict(
+        none={},
+        unguided=dict(attention_loss=loss),
+        guided=dict(attention_loss=loss, foreground=[3]),
+    ).items():
+        torch.manual_seed(0)
+        model = swin(FUSED[0], **settings).train()
+        found[name] = model.loss(images, samples)
+    assert "loss_attention" not in found["none"]
+    # an untrained network looks everywhere alike: no concentration, and all heads the same
+    assert float(found["unguided"]["loss_attention"]) == pytest.approx(0.5 * 2, rel=0.05)
+    # a quarter of the first image is the foreground; the second knows nothing else
+    quarter = 0.5 * torch.tensor(4.0).log()
+    assert float(found["guided"]["loss_attention"]) == pytest.approx(float(quarter), rel=0.1)
+    found["guided"]["loss_attention"].backward()
+
+
+def test_a_vit_alone_needs_a_neck_and_a_woven_network_its_tokens():
+    head = dict(
+        type="robustnet_mm.AffinityFusionHead",
+        in_channels=[16] * 4,
+        in_index=[0, 1, 2, 3],
+        channels=16,
+        num_classes=5,
+    )
+    vit = dict(
+        type="robustnet_mm.ViTTower",
+        model_name="vit_tiny_patch16_224",
+        model_args=dict(depth=2, embed_dim=48),
+    )
+    common = dict(type=ATTENTIVE, decode_head=head, train_cfg={}, test_cfg=dict(mode="whole"))
+    neck = dict(type="robustnet_mm.SimplePyramid", embed_dims=48, out_channels=16, num_outs=4)
+    with DefaultScope.overwrite_default_scope("mmseg"):
+        model = MODELS.build(ConfigDict(**common, backbone=vit, neck=neck)).eval()
+        with torch.no_grad():
+            assert forward(model, torch.randn(1, 3, 64, 96)).shape == (1, 5, 16, 24)
+        with pytest.raises(ValueError, match="the neck of a ViTTower makes the maps, got none"):
+            MODELS.build(ConfigDict(**common, backbone=vit))
+        woven = dict(type="robustnet_mm.RobustNet", arch="nano", out_type="pyramid")
+        with pytest.raises(ValueError, match="got out_type='pyramid': set out_type='towers'"):
+            MODELS.build(ConfigDict(**common, backbone=woven))
+        resnet = dict(type="mmpretrain.ResNet", depth=18)
+        with pytest.raises(ValueError, match="attention needs a backbone with .* got ResNet"):
+            MODELS.build(ConfigDict(**common, backbone=resnet))

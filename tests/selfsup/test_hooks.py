@@ -77,3 +77,12 @@ def test_colours_of_the_matrix():
 def test_neighbours_need_both_loaders():
     with pytest.raises(ValueError, match="memory and query must be two dataloaders or none"):
         HOOKS.build(dict(type="robustnet_mm.RepresentationHook", memory=dict(batch_size=1)))
+
+
+def test_a_batch_of_one_is_named_before_anything_is_trained(config):
+    config.train_dataloader.batch_size = 1
+    with pytest.raises(ValueError, match="two images at least, got a batch of 1: set batch_size"):
+        build_runner(config, ("train",)).train()
+    model = build_runner(config, ("train",)).model
+    with pytest.raises(ValueError, match="got a batch of 1"):  # and not BatchNorm's own message
+        model.train()([torch.randn(1, 3, 32, 32)] * 2, mode="loss")

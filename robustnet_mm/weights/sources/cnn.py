@@ -1,6 +1,6 @@
 """Keys of published CNNs, from the Conformer's to torchvision's."""
 
-from robustnet_mm.weights.spec import HOST_PARTS, Rows, Source, StateDict
+from robustnet_mm.weights.spec import HOST_PARTS, SELFSUP_PARTS, Rows, Source, StateDict
 
 from .mobile import (
     EFFICIENTNET,
@@ -44,6 +44,7 @@ def resnet_keys(depths: tuple[int, ...]) -> Rows:
 
 
 _MMPRETRAIN_RESNET = [
+    (SELFSUP_PARTS, None),
     (r"backbone\.(.*)", r"\1"),
     (r"stem\.2\.bn\.(.*)", r"bn1.\1"),  # ResNetV1d of mmpretrain
     *[(rf"stem\.{k}\.conv\.(.*)", rf"conv1.{3 * k}.\1") for k in range(3)],
@@ -155,7 +156,7 @@ CNN_SOURCES = (
         ],
     ),
     Source(
-        "ResNet (mmpretrain, mmdet)",
+        "ResNet (mmpretrain, mmdet; Barlow Twins, solo-learn)",
         "ResNet",
         r"backbone\.layer1\.0\.conv1\.weight",
         _MMPRETRAIN_RESNET,

@@ -1,6 +1,6 @@
 """Keys of published ViTs."""
 
-from robustnet_mm.weights.spec import HOST_PARTS, Source, StateDict
+from robustnet_mm.weights.spec import HOST_PARTS, SELFSUP_PARTS, Source, StateDict
 
 _TORCHVISION_VIT = [
     (r"class_token", r"cls_token"),
@@ -130,10 +130,10 @@ VIT_SOURCES = (
         _HF_VIT,
     ),
     Source(
-        "DINO (training checkpoint)",
+        "DINO, solo-learn (training checkpoint)",
         "ViT",
         r"backbone\.blocks\.0\.attn\.qkv\.weight",
-        [(r"(?:dino_|ibot_)?head\..*", None), (r"backbone\.(.*)", r"\1")],
+        [(r"(?:dino_|ibot_)?head\..*", None), (SELFSUP_PARTS, None), (r"backbone\.(.*)", r"\1")],
     ),
     Source(
         "DINOv2 with registers (authors)",

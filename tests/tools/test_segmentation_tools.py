@@ -1,0 +1,64 @@
+"""tools/analysis_tools/significance.py and benchmark_segmentation.py as users call them."""
+
+import json
+import re
+import runpy
+import sys
+
+import pytest
+import torch
+from helpers import ROOT
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+
+from robustnet_mm.datasets import make_digit_scenes
+
+pytest.importorskip("mmseg")
+CONFIG = str(ROOT / "configs/digit_scenes/segformer_robustnet-nano_digit-scenes.py")
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    return make_digit_scenes(
+        tmp_path_factory.mktemp("digits") / "data", scenes=(2, 3), crops=(1, 1)
+    )
+
+
+@pytest.fixture
+def start(monkeypatch, digits, tmp_path, capsys):
+    monkeypatch.setenv("DATA_ROOT", str(digits))
+    monkeypatch.setenv("IMAGE_SIZE", "96")
+    monkeypatch.chdir(tmp_path)
+
+    def run(tool, *args):
+        path = str(ROOT / f"tools/analysis_tools/{tool}.py")
+        monkeypatch.setattr(sys, "argv", [path, *args])
+        monkeypatch.setattr(sys, "path", [str(ROOT / "tools/analysis_tools"), *sys.path])
+        runpy.run_path(path, run_name="__main__")
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_the_numbers_of_a_checkpoint_stand_beside_their_floors(start, tmp_path):
+    said = start("significance", CONFIG, "--random", "--out", "random.json")
+    found = json.loads((tmp_path / "random.json").read_text())
+    assert found["significance/foreground"] == pytest.approx(1, abs=0.3)
+    assert f"| foreground | {found['significance/foreground']:.3f} | 1.000 | 1.000 |" in said
+    with DefaultScope.overwrite_default_scope("mmseg"):
+        model = MODELS.build(Config.fromfile(CONFIG).model)
+    for block in model.backbone.vit.blocks:
+        torch.nn.init.normal_(block.attn.qkv.weight)
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / "trained.pth")
+    start("significance", CONFIG, "trained.pth", "--foreground", "1", "2", "--out", "some.json")
+    other = json.loads((tmp_path / "some.json").read_text())
+    name = "significance/concentration"
+    assert other[name] > 2 * found[name]
+    with pytest.raises(ValueError, match="random weights take no checkpoint, got trained.pth"):
+        start("significance", CONFIG, "trained.pth", "--random")
+
+
+@pytest.mark.extended
+def test_a_head_is_timed_beside_another(start):
+    said = start("benchmark_segmentation", CONFIG, "--sizes", "64x96", "--rounds", "2")
+    assert len(re.findall(r"\| 64x96 \| (?:forward|train) \| .* \| 1.000 \| \d+ MiB", said)) == 2
