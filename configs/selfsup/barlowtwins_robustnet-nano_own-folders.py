@@ -5,7 +5,7 @@
 
 DATA_ROOT holds `train/NAME/*` and `val/NAME/*`; the names are read by the neighbours alone, which
 say how well the towers tell them apart. IMAGE_SIZE (80) is the crop in pixels, EPOCHS (20), BATCH
-(64) images a process. Not trained yet to the end by this project.
+(64) images a process. Results: docs/self-supervision.md.
 """
 
 _base_ = "../_base_/barlowtwins_adamw.py"

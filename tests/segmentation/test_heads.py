@@ -231,3 +231,33 @@ def test_a_vit_alone_needs_a_neck_and_a_woven_network_its_tokens():
         resnet = dict(type="mmpretrain.ResNet", depth=18)
         with pytest.raises(ValueError, match="attention needs a backbone with .* got ResNet"):
             MODELS.build(ConfigDict(**common, backbone=resnet))
+
+
+@pytest.mark.parametrize("out_type", ["towers", "pyramid"])
+def test_mmsegs_fpn_and_its_head_stand_on_both_outputs_of_a_woven_network(out_type):
+    widths, fpn = [32, 64, 128, 256], dict(type="FPN", out_channels=16, num_outs=4)
+    tower_neck = dict(type="robustnet_mm.TowerNeck", in_channels=widths, embed_dims=96)
+    neck = dict(fpn, in_channels=widths)
+    with DefaultScope.overwrite_default_scope("mmseg"):
+        model = MODELS.build(
+            ConfigDict(
+                type="EncoderDecoder",
+                backbone=dict(type="robustnet_mm.RobustNet", arch="nano", out_type=out_type),
+                neck=[tower_neck, neck] if out_type == "towers" else neck,
+                decode_head=dict(
+                    type="FPNHead",
+                    in_channels=[16] * 4,
+                    in_index=[0, 1, 2, 3],
+                    feature_strides=[4, 8, 16, 32],
+                    channels=16,
+                    num_classes=5,
+                    norm_cfg=dict(type="BN"),
+                ),
+                train_cfg={},
+                test_cfg=dict(mode="whole"),
+            )
+        )
+    found = forward(model.train(), torch.randn(2, 3, 50, 75))
+    assert found.shape == (2, 5, 13, 19)
+    found.square().mean().backward()
+    assert all(p.grad is not None for p in model.backbone.parameters())
