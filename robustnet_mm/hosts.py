@@ -17,7 +17,8 @@ class Host:
 
     Args:
         sample: Module and class of its data samples.
-        dump: Metric that keeps all predictions in a file; None where they are too large for it.
+        dump: Metric that keeps all predictions in a file.
+        keeps: Whether a study keeps those of each training, or they are too large for it.
         draw: What switches its visualisation hook on, and where the config names the folder for
             pictures; None where it has no such hook.
         tta_model: Its usual averaging over augmented images; None where it has none.
@@ -29,7 +30,8 @@ class Host:
     """
 
     sample: tuple[str, str]
-    dump: str | None
+    dump: str
+    keeps: bool = True
     draw: tuple[Mapping, str] | None = None
     tta_model: Mapping | None = None
     tta_drops: tuple[str, ...] = ()
@@ -66,7 +68,8 @@ HOSTS = {
     ),
     "mmseg": Host(
         sample=("mmseg.structures", "SegDataSample"),
-        dump=None,
+        dump="DumpResults",
+        keeps=False,
         draw=(dict(draw=True, interval=1), "visualizer.save_dir"),
         tta_model=dict(type="SegTTAModel"),
         sides=(512, 512),

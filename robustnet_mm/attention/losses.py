@@ -1,7 +1,5 @@
 """A loss that asks attention to mean something."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -39,7 +37,9 @@ class MeaningfulAttention(nn.Module):
         weight = torch.ones_like(maps[:, 0]) if known is None else known.to(maps)
         a = maps.float() * weight[:, None]
         a = (a / a.sum((2, 3), keepdim=True).clamp_min(1e-12)).flatten(2)
-        found = self._unguided(a) if foreground is None else self._guided(a, foreground, weight)
+        found = (
+            self._unguided(a, weight) if foreground is None else self._guided(a, foreground, weight)
+        )
         return self.loss_weight * found
 
     def _guided(self, a: Tensor, foreground: Tensor, weight: Tensor) -> Tensor:
@@ -50,8 +50,10 @@ class MeaningfulAttention(nn.Module):
         mass = (a[told] * foreground[told].to(a).flatten(1)[:, None]).sum(2)
         return -mass.clamp_min(1e-6).log().mean()
 
-    def _unguided(self, a: Tensor) -> Tensor:
-        entropy = -torch.special.xlogy(a, a.clamp_min(1e-12)).sum(2).mean() / math.log(a.size(2))
+    def _unguided(self, a: Tensor, weight: Tensor) -> Tensor:
+        number = (weight > 0).flatten(1).sum(1, keepdim=True).clamp_min(2)
+        entropy = -torch.special.xlogy(a, a.clamp_min(1e-12)).sum(2)
+        entropy = (entropy / number.log()).mean()
         unit = nn.functional.normalize(a, dim=2)
         cosine, heads = unit @ unit.transpose(1, 2), a.size(1)
         if heads == 1:

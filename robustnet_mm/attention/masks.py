@@ -15,15 +15,19 @@ def foreground_of(sample, classes: Sequence[int] | None = None) -> tuple[Tensor,
     Args:
         sample: Of mmdet, with masks: all objects are foreground, and crowds are not known; or of
             mmseg, with a label map.
-        classes: Of the label map, or of the objects; None for all objects, and of a label map all
-            but class 0.
+        classes: Of the label map, or of the objects; None for all objects.
 
     Raises:
-        ValueError: No ground truth.
+        ValueError: No ground truth, or a label map and no classes.
     """
     if "gt_sem_seg" in sample:
+        if classes is None:
+            raise ValueError(
+                "foreground must name classes of a label map, got None: their numbers, such as "
+                "foreground=[3, 8]"
+            )
         labels = sample.gt_sem_seg.data[0]
-        wanted = labels > 0 if classes is None else torch.isin(labels, labels.new_tensor(classes))
+        wanted = torch.isin(labels, labels.new_tensor(tuple(classes)))
         return wanted & (labels != VOID), labels != VOID
     if "gt_instances" in sample and "masks" in sample.gt_instances:
         found = sample.gt_instances
@@ -35,6 +39,12 @@ def foreground_of(sample, classes: Sequence[int] | None = None) -> tuple[Tensor,
         "the samples must have masks, got one without: load them in the pipeline, "
         "dict(type='LoadAnnotations', with_bbox=True, with_mask=True) of mmdet, or mmseg's"
     )
+
+
+def default_foreground(classes: Sequence[str]) -> list[int] | None:
+    """All classes of label maps but the background, where it is called so and the first."""
+    named = bool(classes) and classes[0].lower() == "background"
+    return list(range(1, len(classes))) if named else None
 
 
 def _union(masks, of=None) -> Tensor:

@@ -20,8 +20,7 @@ class SignificanceMetric(BaseMetric):
     `<name>_random`, that of the same attention and a random mask, where there is one.
 
     Args:
-        foreground: Classes that are foreground; by default all objects, and of label maps all
-            classes but 0.
+        foreground: Classes that are foreground; None: all objects. Label maps need them.
         collect_device: As in mmengine.
         prefix: As in mmengine.
     """
@@ -45,7 +44,7 @@ class SignificanceMetric(BaseMetric):
             sample, attention = found["sample"], found["attention"]
             masks = (mask.cpu() for mask in foreground_of(sample, self.foreground))
             size = tuple(sample.img_shape[:2])
-            shares = patch_shares(*masks, size, attention.grid, found["patch_size"])
+            shares = patch_shares(*masks, size, attention.grid, attention.patch_size)
             self.results.append(significance(attention, *shares))
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from mmengine.model import BaseModel
 from torch import Tensor
 
@@ -39,7 +40,6 @@ class AttentionProbe(BaseModel):
         vit = backbone.vit if isinstance(backbone, RobustNet) else backbone
         asked = "class" if getattr(vit, "has_class_token", True) else "received"
         self.reader = AttentionReader(backbone, **{"asked": asked, **(attention or {})})
-        self.patch_size = tuple(vit.patch_size)
 
     def forward(self, inputs, data_samples: Sequence | None = None, mode: str = "tensor"):
         """As in mmengine.
@@ -47,8 +47,8 @@ class AttentionProbe(BaseModel):
         Args:
             inputs: (N, 3, H, W).
             data_samples: N of a host; for 'predict' their masks are what attention is judged by.
-            mode: 'tensor' gives the attention of all images; 'predict' for each image
-                `dict(attention, sample, patch_size)`.
+            mode: 'tensor' gives the attention of all images; 'predict' for each image, without its
+                padding, `dict(attention, sample)`.
 
         Raises:
             ValueError: Another mode: nothing is trained here.
@@ -57,15 +57,16 @@ class AttentionProbe(BaseModel):
             raise ValueError(f"mode must be one of tensor, predict, got {mode!r}")
         if mode == "tensor":
             return self._attention(inputs)
-        images, sizes = own_sizes(inputs)
+        images, _ = own_sizes(inputs)
         found = []
-        for index, sample in enumerate(data_samples):  # one image's rows are in memory at a time
-            size = None if sizes is None else sizes[index : index + 1]
-            attention = self._attention(images[index : index + 1], size)
-            found.append(dict(attention=attention, sample=sample, patch_size=self.patch_size))
+        with torch.no_grad():
+            for image, sample in zip(images, data_samples, strict=True):
+                height, width = sample.img_shape[:2]
+                own = image[None, :, :height, :width]  # others of the batch change nothing
+                found.append(dict(attention=self._attention(own), sample=sample))
         return found
 
-    def _attention(self, images: Tensor, sizes=None):
+    def _attention(self, images: Tensor):
         with self.reader:
-            outputs = self.backbone(images, sizes)
+            outputs = self.backbone(images)
         return self.reader.attention(outputs)

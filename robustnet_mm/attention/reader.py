@@ -23,9 +23,11 @@ class Attention(ABC):
 
     Attributes:
         grid: (h, w) of the patches.
+        patch_size: (height, width) of a patch in pixels of the image.
     """
 
     grid: tuple[int, int]
+    patch_size: tuple[int, int]
 
     @abstractmethod
     def maps(self) -> Tensor:
@@ -46,6 +48,7 @@ class TokenAttention(Attention):
         grid: (h, w) of the patch tokens; L = P + h*w.
         asked: 'class', what the class token attends to; or 'received', what the patches attend to
             on average.
+        patch_size: (height, width) of a patch in pixels.
     """
 
     def __init__(
@@ -54,8 +57,10 @@ class TokenAttention(Attention):
         num_prefix: int,
         grid: tuple[int, int],
         asked: str = "class",
+        patch_size: tuple[int, int] = (1, 1),
     ):
         self.rows, self.num_prefix, self.grid, self.asked = rows, num_prefix, grid, asked
+        self.patch_size, self._maps = patch_size, None
 
     def patches(self, rows: Callable, queries: slice) -> Tensor:
         """Rows of a block over patches alone, which sum to one: (N, heads, R, h*w)"""
@@ -75,7 +80,12 @@ class TokenAttention(Attention):
         return self.patches(rows, queries).sum(2)
 
     def maps(self) -> Tensor:
-        """As of `Attention`, of the class token or of what patches receive."""
+        """As of `Attention`, of the class token or of what patches receive; made once."""
+        if self._maps is None:
+            self._maps = self._made()
+        return self._maps
+
+    def _made(self) -> Tensor:
         found = []
         for rows in self.rows:
             if self.asked == "class":
@@ -103,6 +113,10 @@ class TokenAttention(Attention):
 
 class UniformAttention(TokenAttention):
     """A control: every patch attends to every patch alike."""
+
+    def patches(self, rows: Callable, queries: slice) -> Tensor:
+        """The same everywhere."""
+        return torch.full_like(super().patches(rows, queries), 1 / (self.grid[0] * self.grid[1]))
 
     def maps(self) -> Tensor:
         """Ones."""
@@ -189,7 +203,13 @@ class AttentionReader(Reader):
     ):
         check_choice("asked", asked, ASKED)
         check_control(control)
-        vit = backbone.vit if isinstance(backbone, RobustNet) else backbone
+        woven = isinstance(backbone, RobustNet)
+        if woven and backbone.out_type != "towers":
+            raise ValueError(
+                f"attention needs the tokens of a RobustNet, got out_type={backbone.out_type!r}: "
+                "set out_type='towers', and neck=dict(type='robustnet_mm.TowerNeck', ...)"
+            )
+        vit = backbone.vit if woven else backbone
         if not isinstance(vit, ViTTower):
             raise ValueError(
                 f"attention needs a backbone with a robustnet_mm.ViTTower, got "
@@ -217,7 +237,8 @@ class AttentionReader(Reader):
                     "global_blocks"
                 )
             rows.append(partial(rows_of, *attention_parts(module, *args, **kwargs)))
-        return KINDS[self.control](rows, self.vit.num_prefix_tokens, grid, self.asked)
+        kind = KINDS[self.control]
+        return kind(rows, self.vit.num_prefix_tokens, grid, self.asked, self.vit.patch_size)
 
 
 def reader_of(backbone: nn.Module, **settings) -> Reader:

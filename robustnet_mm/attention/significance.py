@@ -64,11 +64,12 @@ def numbers_of(
         maps: (K, h, w), not negative: a map for each head.
         foreground: (h, w) in 0..1; without it foreground and jaccard are NaN, as they are where the
             image is foreground or background alone.
-        known: (h, w) in 0..1; patches known by half or more count. None: all.
+        known: (h, w) in 0..1; patches known by half or more count. None: all. Where there are less
+            than two, all numbers are NaN.
         locality: Of each head (K,), and of uniform attention; see `locality_of`.
 
     Raises:
-        ValueError: Another number of patches, or less than two that are known.
+        ValueError: Masks of another grid.
     """
     real = torch.ones(maps.shape[-2:], dtype=torch.bool) if known is None else known >= 0.5
     for name, mask in dict(foreground=foreground, known=known).items():
@@ -77,11 +78,12 @@ def numbers_of(
                 f"{name} must be (h, w) of the maps, {tuple(maps.shape[-2:])}, got "
                 f"{tuple(mask.shape)}"
             )
+    nan = math.nan
     if real.sum() < 2:
-        raise ValueError(f"maps must have two patches that are known at least, got {real.sum()}")
+        return dict.fromkeys(NAMES, Number(nan, nan, nan))
     a = maps[:, real].double()
     a = a / a.sum(-1, keepdim=True).clamp_min(1e-300)
-    number, nan = a.size(-1), math.nan
+    number = a.size(-1)
     entropy = -torch.special.xlogy(a, a).sum(-1)
     found = dict(concentration=Number(float(1 - entropy.mean() / math.log(number)), 0.0, nan))
     found |= _with_mask(a, None if foreground is None else foreground[real].double())
@@ -126,7 +128,7 @@ def locality_of(attention: TokenAttention, known: Tensor) -> tuple[Tensor, float
     h, w = attention.grid
     places = torch.stack(torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij"), -1)
     places, real = places.flatten(0, 1), known.flatten()
-    total, uniform = 0.0, 0.0
+    total, uniform, number = torch.zeros(()), 0.0, int(real.sum())
     for rows in attention.rows:
         for queries in attention.chunks():
             asking = torch.arange(queries.start, queries.stop) - attention.num_prefix
@@ -138,8 +140,8 @@ def locality_of(attention: TokenAttention, known: Tensor) -> tuple[Tensor, float
             near = (places[asking_real][:, None] - places[real][None]).abs().amax(-1) <= 1
             total = total + (found * near).sum((1, 2))
             uniform += float(near.double().mean(-1).sum())
-    number = int(real.sum())
-    return total / (number * len(attention.rows)), uniform / (number * len(attention.rows))
+    asked = max(1, number * len(attention.rows))
+    return total / asked, uniform / asked
 
 
 def significance(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from mmpretrain.models.utils import ShiftWindowMSA
+from mmpretrain.models.utils import ShiftWindowMSA, WindowMSA
 from torch import Tensor, nn
 
 from .reader import Attention, Reader, check_control, chosen_blocks
@@ -46,24 +46,36 @@ class WindowAttention(Attention):
     A window's matrix has no more than size^2 rows, so all are in memory: size^2 * h * w * heads.
 
     Args:
-        blocks: For each block, the attention (N, windows, heads, l, l) and its `Windows`.
-        control: None, 'uniform' or 'shuffled', within each window.
+        blocks: For each block, the attention (N, windows, heads, l, l), its `Windows`, and which
+            patches of a window see each other, (windows, l, l) bool; None: all.
+        patch_size: (height, width) of a patch in pixels.
+        control: None, 'uniform' or 'shuffled', among those that see each other.
     """
 
-    def __init__(self, blocks: Sequence[tuple[Tensor, Windows]], control: str | None = None):
-        self.grid = blocks[0][1].grid
+    def __init__(
+        self,
+        blocks: Sequence[tuple[Tensor, Windows, Tensor | None]],
+        patch_size: tuple[int, int],
+        control: str | None = None,
+    ):
+        self.grid, self.patch_size = blocks[0][1].grid, patch_size
         self.blocks = [(self._controlled(*block, control), block[1]) for block in blocks]
 
-    def _controlled(self, found: Tensor, windows: Windows, control: str | None) -> Tensor:
-        """Over what is no padding, rows sum to one."""
+    def _controlled(self, found: Tensor, windows: Windows, seen, control: str | None) -> Tensor:
+        """Over what is seen and no padding, rows sum to one."""
         real = windows.cut(found.new_ones(1, self.grid[0] * self.grid[1], 1))
+        allowed = real[:, :, None].transpose(-2, -1).float()
+        if seen is not None:
+            allowed = allowed * seen[None, :, None]
         found = found.float()
         if control == "uniform":
             found = torch.ones_like(found)
         if control == "shuffled":
             seeded = torch.Generator().manual_seed(0)
             found = found[..., torch.randperm(found.size(-1), generator=seeded).to(found.device)]
-        found = found * real[:, :, None].transpose(-2, -1)
+        found = found * allowed
+        total = found.sum(-1, keepdim=True)
+        found = torch.where(total > 1e-6, found, allowed)  # all of it went where nothing is seen
         return found / found.sum(-1, keepdim=True).clamp_min(1e-12)
 
     def maps(self) -> Tensor:
@@ -94,7 +106,8 @@ class WindowReader(Reader):
         control: As of `AttentionReader`.
 
     Raises:
-        ValueError: No Swin, another question, or blocks that are not there or of several stages.
+        ValueError: No Swin, or one with with_cp; another question; blocks that are not there or of
+            several stages.
     """
 
     def __init__(
@@ -112,13 +125,26 @@ class WindowReader(Reader):
                 f"mmpretrain.SwinTransformer, got {type(backbone).__name__}: take one, or a head "
                 "without attention (SegformerHead)"
             )
+        strange = {type(m.w_msa).__name__ for m in known if type(m.w_msa) is not WindowMSA}
+        if strange:
+            raise ValueError(
+                f"windows of a SwinTransformer can be read, got {', '.join(strange)} in "
+                f"{type(backbone).__name__}: take mmpretrain.SwinTransformer"
+            )
         if asked != "received":
             raise ValueError(f"asked must be 'received' for a Swin, got {asked!r}")
         chosen = chosen_blocks(known, blocks)
         if len({module.w_msa.embed_dims for module in chosen}) > 1:
             raise ValueError(f"blocks of a Swin must be of one stage, got {blocks}")
+        if any(getattr(block, "with_cp", False) for block in backbone.modules()):
+            raise ValueError(
+                "the attention of a Swin with with_cp=True has no gradients: set with_cp=False"
+            )
         super().__init__([part for module in chosen for part in (module, module.w_msa)])
         self.chosen, self.control = chosen, control
+        stride = backbone.patch_embed.projection.stride
+        times = chosen[0].w_msa.embed_dims // backbone.embed_dims  # twice a stage
+        self.patch_size = stride[0] * times, stride[1] * times
 
     def attention(self, outputs) -> WindowAttention:
         """Of the images that ran last; `outputs` are not looked at."""
@@ -127,8 +153,10 @@ class WindowReader(Reader):
             (tokens, grid), _ = self.taken(module)
             (windows,), kwargs = self.taken(module.w_msa)
             matrix = window_matrix(module.w_msa, windows, **kwargs)
-            found.append((matrix.unflatten(0, (len(tokens), -1)), Windows(module, tuple(grid))))
-        return WindowAttention(found, self.control)
+            seen = None if kwargs.get("mask") is None else kwargs["mask"] == 0
+            matrix = matrix.unflatten(0, (len(tokens), -1))
+            found.append((matrix, Windows(module, tuple(grid)), seen))
+        return WindowAttention(found, self.patch_size, self.control)
 
 
 def window_matrix(attn: nn.Module, x: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -120,6 +120,28 @@ class Annotations:
         whole = np.stack(masks) if masks and len(masks) == len(boxes) else None
         return Detections(np.array(boxes, np.float32).reshape(-1, 4) * scale, labels, None, whole)
 
+    def foreground(self, picture, classes=None) -> tuple[np.ndarray, np.ndarray] | None:
+        """Where objects are, and where it is known whether there are: twice (H, W) bool.
+
+        In a crowd it is not known. None where the image is not in the file, or has no masks.
+        """
+        from pycocotools import mask as coco_mask
+
+        image = self._image(Path(picture.path))
+        objects = [] if image is None else self._objects.get(image["id"], [])
+        objects = [o for o in objects if o["category_id"] in self._labels]
+        if image is None or any(not o.get("segmentation") for o in objects):
+            return None
+        size, own = picture.pixels.shape[:2], (image["height"], image["width"])
+        wanted, crowds = np.zeros(size, bool), np.zeros(size, bool)
+        for one in objects:
+            mask = _resize(_decode(coco_mask, one["segmentation"], own), size)
+            if one.get("iscrowd"):
+                crowds |= mask
+            elif classes is None or self._labels[one["category_id"]] in classes:
+                wanted |= mask
+        return wanted, ~crowds | wanted
+
 
 def _decode(coco_mask, segmentation, shape: tuple[int, int]) -> np.ndarray:
     if isinstance(segmentation, list):  # polygons

@@ -126,6 +126,8 @@ def receptive_field(
             "a receptive field needs a backbone with a tower of ours, got "
             f"{type(backbone_of(model)).__name__}: take a RobustNet, a CNN tower or a ViTTower"
         )
+    steps = dict(cnn=None if cnn is None else (cnn.out_strides[-1],) * 2)
+    steps["vit"] = None if vit is None else vit.patch_size
     found = {}
     with undisturbed(model), torch.enable_grad():
         for image in one_by_one(images):
@@ -133,8 +135,9 @@ def receptive_field(
             pixels = pixels.clone().requires_grad_()
             maps = _last_maps(backbone_of(model)(with_sizes(pixels, sizes)))
             for name, feat in maps.items():
-                h, w = feat.shape[-2:]
-                place = feat[0, :, int(y * h / height), int(x * w / width)].sum()
+                p, q = steps[name]
+                row, column = min(y // p, feat.size(2) - 1), min(x // q, feat.size(3) - 1)
+                place = feat[0, :, row, column].sum()
                 (gradient,) = torch.autograd.grad(place, pixels, retain_graph=True)
                 field = gradient[0].abs().sum(0).double()
                 field = field / field.sum().clamp_min(1e-300)

@@ -13,7 +13,7 @@ from mmengine.device import get_device
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from torch import Tensor, nn
 
-from robustnet_mm.attention.masks import VOID
+from robustnet_mm.attention.masks import VOID, default_foreground
 from robustnet_mm.datasets.checks import leaf_datasets
 from robustnet_mm.datasets.loading import IMAGE_SUFFIXES, LoadImage
 from robustnet_mm.engine.checks import check_normalization
@@ -161,22 +161,27 @@ class Subject:
         Args:
             picture: One of this subject.
             annotations: See `annotations`.
-            classes: That are foreground; None: all objects, and of a label map all but class 0.
+            classes: That are foreground; None: all objects, and of a label map all classes but a
+                first one called background.
 
         Returns:
             None where there is no ground truth with masks.
+
+        Raises:
+            ValueError: A label map without such a class, and none are named.
         """
         labels = self.labels(picture)
         if labels is not None:
             known = labels != VOID
-            return (labels > 0 if classes is None else np.isin(labels, classes)) & known, known
+            wanted = default_foreground(self.classes) if classes is None else classes
+            if wanted is None:
+                raise ValueError(
+                    "foreground must name classes of a label map, got None: their numbers, such as "
+                    "--foreground 3 8"
+                )
+            return np.isin(labels, wanted) & known, known
         found = self.annotations(annotations)
-        truth = None if found is None else found.of(picture)
-        if truth is None or truth.masks is None:
-            return None
-        masks = truth.masks if classes is None else truth.masks[np.isin(truth.labels, classes)]
-        wanted = masks.any(0)
-        return wanted, np.ones_like(wanted)
+        return None if found is None else found.foreground(picture, classes)
 
     def name(self, label: int) -> str:
         """The name of a class, or its number."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from mmengine.structures import BaseDataElement
 
 from robustnet_mm.attention import AttentionProbe, significance
 from robustnet_mm.attention.masks import patch_shares
@@ -96,7 +97,7 @@ def view_significance(
         annotations: COCO file of the ground truth; by default that of the config's test data.
             Without ground truth foreground and jaccard are missing.
         foreground: Classes that are foreground; by default all objects, and of label maps all but
-            class 0.
+            a first one called background.
 
     Raises:
         ValueError: No such block, or no ViT tower.
@@ -104,16 +105,17 @@ def view_significance(
     shown = subject.picture(picture)
     block = find_block(len(vit_of(subject.model).blocks), block)
     probe = AttentionProbe(backbone_of(subject.model), dict(blocks=[block]))
-    with undisturbed(subject.model), torch.no_grad():
-        found = probe(shown.images)
     size = shown.pixels.shape[:2]
+    with undisturbed(subject.model):
+        (found,) = probe(shown.images, [BaseDataElement(metainfo=dict(img_shape=size))], "predict")
+    found = found["attention"]
     truth = subject.foreground(shown, annotations, foreground)
     masks = (np.zeros(size, bool), np.ones(size, bool)) if truth is None else truth
-    of, real = patch_shares(*map(torch.as_tensor, masks), size, found.grid, probe.patch_size)
+    of, real = patch_shares(*map(torch.as_tensor, masks), size, found.grid, found.patch_size)
     numbers = significance(found, None if truth is None else of, real)
     maps = found.maps()[0].cpu() * (real >= 0.5)
     held = most((maps / maps.sum((1, 2), keepdim=True)).flatten(1)).unflatten(1, found.grid)
-    held = shown.crop(held.numpy().astype(float))
+    held = held.numpy().astype(float)
     text = [f"{'':14}{'here':>8}{'uniform':>9}{'random':>8}"]
     for name, one in numbers.items():
         line = f"{name:14}{one.value:8.3f}{one.uniform:9.3f}{one.random:8.3f}"

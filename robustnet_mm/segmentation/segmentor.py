@@ -7,7 +7,7 @@ from mmseg.models import EncoderDecoder
 from torch import Tensor
 
 from robustnet_mm.arguments import check_dict, check_wholes
-from robustnet_mm.attention import reader_of
+from robustnet_mm.attention import Attention, reader_of
 from robustnet_mm.attention.masks import foreground_of, patch_shares
 from robustnet_mm.models import RobustNet, ViTTower
 from robustnet_mm.registry import MODELS, build_part
@@ -42,16 +42,15 @@ class AttentiveEncoderDecoder(EncoderDecoder):
         attention = {} if attention is None else attention
         check_dict("attention", attention, "dict(blocks=[-1], asked='class')")
         if foreground is not None:
-            foreground = check_wholes("foreground", tuple(foreground), 0)
-        woven = isinstance(self.backbone, RobustNet)
-        if woven and self.backbone.out_type != "towers":
-            raise ValueError(
-                "AttentiveEncoderDecoder needs the tokens of its RobustNet, got out_type="
-                f"{self.backbone.out_type!r}: set out_type='towers' and "
-                "neck=dict(type='robustnet_mm.TowerNeck', ...)"
-            )
+            classes = self.decode_head.num_classes
+            foreground = check_wholes("foreground", tuple(foreground), 0, classes - 1)
+            if attention_loss is None:
+                raise ValueError(
+                    f"foreground is for attention_loss, got {foreground} and no such loss: set "
+                    "attention_loss=dict(type='robustnet_mm.MeaningfulAttention')"
+                )
         self.reader = reader_of(self.backbone, **attention)
-        if (woven or isinstance(self.backbone, ViTTower)) and not self.with_neck:
+        if isinstance(self.backbone, (RobustNet, ViTTower)) and not self.with_neck:
             raise ValueError(
                 f"the neck of a {type(self.backbone).__name__} makes the maps, got none: set "
                 "neck=dict(type='robustnet_mm.TowerNeck', ...) for both towers, SimplePyramid for "
@@ -73,21 +72,20 @@ class AttentiveEncoderDecoder(EncoderDecoder):
         losses = super()._decode_head_forward_train(inputs, data_samples)
         if self.attention_loss is not None:
             attention = inputs[-1]
-            told = self._told(data_samples, attention.grid)
-            losses["loss_attention"] = self.attention_loss(attention.maps(), *told)
+            foreground, known = self._told(data_samples, attention)
+            told = None if self.foreground is None else foreground
+            losses["loss_attention"] = self.attention_loss(attention.maps(), told, known)
         return losses
 
-    def _told(self, data_samples, grid: tuple[int, int]) -> list[Tensor]:
-        """Shares of foreground and of what is known, (N, h, w) each; nothing without classes."""
-        if self.foreground is None:
-            return []
+    def _told(self, data_samples, attention: Attention) -> tuple[Tensor, Tensor]:
+        """Of each patch the shares of foreground and of what is known: (N, h, w) each"""
         shares = []
         for sample in data_samples:
-            masks = foreground_of(sample, self.foreground)
+            masks = foreground_of(sample, self.foreground or ())
             size = tuple(masks[0].shape)
-            patch = tuple(-(-side // n) for side, n in zip(size, grid, strict=True))
-            shares.append(patch_shares(*masks, size, grid, patch))
-        return [torch.stack(each) for each in zip(*shares, strict=True)]
+            shares.append(patch_shares(*masks, size, attention.grid, attention.patch_size))
+        foreground, known = zip(*shares, strict=True)
+        return torch.stack(foreground), torch.stack(known)
 
     def _auxiliary_head_forward_train(self, inputs, data_samples) -> dict:
         """Auxiliary heads read the maps alone."""

@@ -114,10 +114,11 @@ def config_of(study: Config, differences: dict, seed: int, folder: Path) -> Conf
     cfg.work_dir = str(folder)
     cfg.randomness = dict(seed=seed)
     cfg.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=1, save_best=None)
-    if dump := "val_evaluator" in cfg and host_of(cfg).dump:
+    if "val_evaluator" in cfg and host_of(cfg).keeps:
         metrics = cfg.val_evaluator if isinstance(cfg.val_evaluator, list) else [cfg.val_evaluator]
         path = str(folder / "predictions.pkl")
-        cfg.val_evaluator = [*metrics, dict(type=dump, out_file_path=path, _scope_="mmengine")]
+        keep = dict(type=host_of(cfg).dump, out_file_path=path, _scope_="mmengine")
+        cfg.val_evaluator = [*metrics, keep]
     return cfg
 
 

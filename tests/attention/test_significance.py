@@ -16,7 +16,7 @@ from robustnet_mm.attention import (
     numbers_of,
     significance,
 )
-from robustnet_mm.attention.masks import foreground_of, patch_shares
+from robustnet_mm.attention.masks import default_foreground, foreground_of, patch_shares
 from robustnet_mm.attention.reader import UniformAttention
 from robustnet_mm.attention.significance import most
 
@@ -69,8 +69,10 @@ def test_patches_that_are_not_known_do_not_count():
     found = numbers_of(other, HALF, known)
     for name, number in numbers_of(maps, HALF, known).items():
         assert found[name] == pytest.approx(number, nan_ok=True)
-    with pytest.raises(ValueError, match="two patches that are known at least, got 0"):
-        numbers_of(maps, HALF, 0 * known)
+    one = torch.zeros(4, 6)
+    for few in (one, one + (torch.arange(24).view(4, 6) == 7)):
+        found = significance(attention_to_neighbours((4, 6)), HALF, few)
+        assert all(math.isnan(number.value) for number in found.values())
     with pytest.raises(ValueError, match=r"foreground must be \(h, w\) of the maps"):
         numbers_of(maps, HALF[1:])
 
@@ -122,7 +124,8 @@ def test_ground_truth_of_both_kinds():
     labels = [[0, 1, 2], [255, 1, 0]]
     wanted, known = foreground_of(semantic(labels), [2])
     assert wanted.tolist() == [[False, False, True], [False] * 3] and known.sum() == 5
-    assert foreground_of(semantic(labels))[0].sum() == 3
+    assert default_foreground(("Background", "a", "b")) == [1, 2]
+    assert default_foreground(("sky", "road")) is None and default_foreground(()) is None
     masks = np.zeros((2, 2, 3), np.uint8)
     masks[0, 0, 0] = masks[1, 1, 1] = 1
     crowd = np.ones((1, 2, 3), np.uint8)
@@ -137,26 +140,34 @@ def test_ground_truth_of_both_kinds():
         foreground_of(BaseDataElement())
 
 
-def test_a_backbone_is_judged_over_a_dataset():
-    backbone = dict(type="robustnet_mm.RobustNet", arch="nano")
-    probe, metric = AttentionProbe(backbone).eval(), SignificanceMetric(foreground=[1])
+def test_a_backbone_is_judged_over_a_dataset_image_by_image_whatever_the_batch():
+    probe = AttentionProbe(dict(type="robustnet_mm.RobustNet", arch="nano")).eval()
+    metric = SignificanceMetric(foreground=[1])
+    for block in probe.backbone.vit.blocks:
+        torch.nn.init.normal_(block.attn.qkv.weight)  # attention that is not nearly uniform
     rng = np.random.default_rng(0)
-    for size in ((64, 96), (50, 40)):
-        samples = [semantic(rng.integers(0, 3, size)) for _ in range(2)]
+    images = torch.randn(3, 3, 64, 96)
+    images[1, :, 50:] = images[1, :, :, 40:] = 0  # padding
+    labels = [rng.integers(0, 2, size) for size in ((64, 96), (50, 40))]
+    samples = [*map(semantic, labels), semantic(np.full((64, 96), 255))]  # the last knows nothing
+    metric.process({}, probe(images, samples, "predict"))
+    told = metric.evaluate(size=3)
+    alone = []
+    for image, label in zip(images, labels, strict=False):
+        height, width = label.shape
         with torch.no_grad():
-            found = probe(torch.randn(2, 3, *size), samples, "predict")
-        metric.process({}, found)
-    told = metric.evaluate(size=4)
-    assert told["significance/foreground_random"] == told["significance/foreground_uniform"] == 1
-    assert 0 < told["significance/concentration"] < 1
-    assert {name.partition("/")[2] for name in told} == {
-        *(f"{name}{end}" for name in ("foreground", "jaccard_best", "jaccard_mean")
-          for end in ("", "_uniform", "_random")),
-        *(f"{name}{end}" for name in ("concentration", "locality", "diversity")
-          for end in ("", "_uniform")),
-    }  # fmt: skip
+            attention = probe(image[None, :, :height, :width])
+        masks = torch.tensor(label == 1), torch.ones(height, width, dtype=torch.bool)
+        shares = patch_shares(*masks, label.shape, attention.grid, (16, 16))
+        alone.append(significance(attention, *shares))
+    for name in alone[0]:
+        mean = sum(found[name].value for found in alone) / 2
+        assert told[f"significance/{name}"] == pytest.approx(mean, rel=1e-5)
+    assert told["significance/concentration"] > 0.01
     with pytest.raises(ValueError, match="mode must be one of tensor, predict, got 'loss'"):
-        probe(torch.randn(1, 3, 64, 64), mode="loss")
+        probe(images, mode="loss")
+    with pytest.raises(ValueError, match="foreground must name classes of a label map, got None"):
+        SignificanceMetric().process({}, probe(images[:1], samples[:1], "predict"))
 
 
 def test_the_loss_pulls_attention_to_the_foreground_and_else_to_few_places():
@@ -181,3 +192,4 @@ def test_controls_are_judged_alike():
     found = significance(attention_to_neighbours((4, 6), UniformAttention), HALF)
     assert found["concentration"].value == pytest.approx(0, abs=1e-6)
     assert found["foreground"].value == pytest.approx(1)
+    assert found["locality"].value == pytest.approx(found["locality"].uniform)

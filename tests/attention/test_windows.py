@@ -4,7 +4,7 @@ import pytest
 import torch
 from helpers import close
 from mmengine.registry import DefaultScope
-from mmpretrain.models import SwinTransformer
+from mmpretrain.models import SwinTransformer, SwinTransformerV2
 
 from robustnet_mm.attention import reader_of
 from robustnet_mm.attention.windows import WindowReader, Windows, window_matrix
@@ -71,10 +71,18 @@ def test_controls_stay_within_windows():
     maps = found["uniform"].maps()
     assert torch.equal(maps, torch.ones_like(maps))
     assert not torch.equal(found[None].maps(), found["shuffled"].maps())
+    assert found[None].patch_size == (4, 4)
     tokens = torch.zeros(1, 256, 1)
-    tokens[0, 0] = 1  # of the corner, seen from its window alone
-    reached = found["uniform"].spread(tokens).unflatten(1, (16, 16))[0, ..., 0] > 0
-    assert 0 < reached.sum() <= 16
+    tokens[0, 0] = 1  # of the corner: the shifted window holds three other corners, unseen
+    for attention in found.values():
+        reached = attention.spread(tokens).unflatten(1, (16, 16))[0, ..., 0] > 0
+        assert reached[:2, :2].any() and reached.sum() <= 4
+    assert (
+        found["uniform"]
+        .spread(tokens)
+        .unflatten(1, (16, 16))[0, :2, :2, 0]
+        .allclose(torch.tensor(0.25))
+    )
 
 
 def test_gradients_reach_what_the_attention_is_made_of():
@@ -83,6 +91,7 @@ def test_gradients_reach_what_the_attention_is_made_of():
         outputs = net(torch.randn(1, 3, 64, 64))
     reader.attention(outputs).maps().square().sum().backward()
     assert net.stages[1].blocks[1].attn.w_msa.qkv.weight.grad.abs().sum() > 0
+    assert net.patch_embed.projection.weight.grad.abs().sum() > 0
 
 
 def test_what_cannot_be_read_is_said():
@@ -91,5 +100,13 @@ def test_what_cannot_be_read_is_said():
         reader_of(net, asked="class")
     with pytest.raises(ValueError, match=r"must be of one stage, got \(1, 2\)"):
         reader_of(net, blocks=(1, 2))
+    with pytest.raises(ValueError, match="with_cp=True has no gradients: set with_cp=False"):
+        reader_of(swin(with_cp=True))
+    with DefaultScope.overwrite_default_scope("mmpretrain"):
+        other = SwinTransformerV2(
+            dict(ARCH, extra_norm_every_n_blocks=0), img_size=64, window_size=4, out_indices=(1,)
+        )
+    with pytest.raises(ValueError, match="got WindowMSAV2 in SwinTransformerV2"):
+        reader_of(other)
     with pytest.raises(ValueError, match="robustnet_mm.ViTTower or an mmpretrain.SwinTransformer"):
         reader_of(torch.nn.Conv2d(3, 3, 1))

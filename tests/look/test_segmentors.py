@@ -66,6 +66,8 @@ def test_a_field_is_where_the_point_is(subject, scene):
         assert found[tower].shape == (96, 96) and found[tower].sum() == pytest.approx(1)
         near = found[tower][54:86, 4:36].sum()
         assert near > 2 * 32 * 32 / 96**2  # far more than its share of the image
+    edge = view_receptive_field(subject, scene, point=(95, 95))[1]["vit"]
+    assert edge[80:, 80:].sum() > 2 * 16 * 16 / 96**2
     with pytest.raises(ValueError, match=r"x in 0..95 and y in 0..95, got \(96, 3\)"):
         view_receptive_field(subject, scene, point=(96, 3))
 

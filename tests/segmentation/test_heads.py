@@ -225,6 +225,12 @@ def test_a_vit_alone_needs_a_neck_and_a_woven_network_its_tokens():
             assert forward(model, torch.randn(1, 3, 64, 96)).shape == (1, 5, 16, 24)
         with pytest.raises(ValueError, match="the neck of a ViTTower makes the maps, got none"):
             MODELS.build(ConfigDict(**common, backbone=vit))
+        with pytest.raises(ValueError, match="foreground is for attention_loss, got"):
+            MODELS.build(ConfigDict(**common, backbone=vit, neck=neck, foreground=[3]))
+        loss = dict(type="robustnet_mm.MeaningfulAttention")
+        settings = dict(neck=neck, attention_loss=loss, foreground=[5])
+        with pytest.raises(ValueError, match="foreground must be"):
+            MODELS.build(ConfigDict(**common, backbone=vit, **settings))
         woven = dict(type="robustnet_mm.RobustNet", arch="nano", out_type="pyramid")
         with pytest.raises(ValueError, match="got out_type='pyramid': set out_type='towers'"):
             MODELS.build(ConfigDict(**common, backbone=woven))

@@ -8,6 +8,7 @@ a process of its own. Ratios are to the first config within a round. The CPU is 
 """
 
 import argparse
+import re
 import subprocess
 import sys
 import time
@@ -33,6 +34,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", nargs=3, help=argparse.SUPPRESS)  # the process of one peak
     args = parser.parse_args()
+    if args.rounds < 2:
+        parser.error(f"--rounds must be 2 or more for quartiles, got {args.rounds}")
+    if wrong := [size for size in args.sizes if not re.fullmatch(r"\d+x\d+", size)]:
+        parser.error(f"--sizes must be HEIGHTxWIDTH such as 512x1024, got {wrong[0]}")
     args.device = "cpu"
     return args
 
@@ -85,6 +90,7 @@ def main():
     if args.only:
         config, size, mode = args.only
         step = step_of(config, tuple(map(int, size.split("x"))), mode, args.batch)
+        step()  # what is allocated once: by libraries, and the optimiser's state
         print(f"{peak_of(step)[0]:.0f}")
         return
     print(f"{describe_machine(args)}\n\n| size | mode | config | time | ratio | peak |")

@@ -18,7 +18,9 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmengine.utils import track_iter_progress
 
+from robustnet_mm.arguments import check_wholes
 from robustnet_mm.attention import AttentionProbe, SignificanceMetric
+from robustnet_mm.attention.masks import default_foreground
 from robustnet_mm.attention.significance import NAMES
 from robustnet_mm.engine.backbones import build_backbone
 from robustnet_mm.engine.checks import check_normalization
@@ -37,7 +39,7 @@ def parse_args() -> argparse.Namespace:
         type=int,
         nargs="+",
         metavar="CLASS",
-        help="by default all objects, and of label maps all classes but 0",
+        help="by default all objects, and of label maps all classes but a first 'background'",
     )
     parser.add_argument("--out", metavar="FILE.json", help="write the numbers here too")
     parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
@@ -54,6 +56,19 @@ def table(found: dict[str, float]) -> str:
     return "\n".join(lines)
 
 
+def foreground_of(dataset, asked: list[int] | None) -> list[int] | None:
+    """Those that are asked for, or the default of label maps.
+
+    Raises:
+        ValueError: A number that is no class.
+    """
+    classes = (dataset.metainfo or {}).get("classes") or ()
+    if asked is not None:
+        check_wholes("--foreground", tuple(asked), 0, len(classes) - 1)
+    semantic = "seg_map_path" in dataset.get_data_info(0)
+    return default_foreground(classes) if asked is None and semantic else asked
+
+
 def main():
     args = parse_args()
     cfg = read_config(args.config, args.cfg_options)
@@ -65,7 +80,7 @@ def main():
     probe = AttentionProbe(backbone, dict(blocks=[args.block]), preprocessor)
     probe.to(get_device()).eval()
     loader = Runner.build_dataloader(cfg.test_dataloader)
-    metric = SignificanceMetric(args.foreground)
+    metric = SignificanceMetric(foreground_of(loader.dataset, args.foreground))
     for batch in track_iter_progress((loader, len(loader))):
         metric.process(batch, probe.test_step(batch))
     found = metric.evaluate(len(loader.dataset))
