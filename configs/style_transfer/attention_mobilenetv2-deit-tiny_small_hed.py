@@ -16,6 +16,6 @@ _hed = dict(
         to_bgr=True,
     )
 )
-model = dict(loss=_hed, loss_weights=dict(style=0.03, identity_feature=0.0003))
+model = dict(loss=_hed, loss_weights=dict(style=0.01, identity_feature=0.0003))
 test_evaluator = dict(loss=_hed)
 val_evaluator = test_evaluator
