@@ -3,7 +3,7 @@
     DATA_ROOT=data/digit_scenes IMAGE_SIZE=192 EPOCHS=12 BATCH=8 python tools/train.py \
         configs/digit_scenes/segformer_robustnet-nano_digit-scenes.py
 
-`python tools/demo.py` makes the data. Results: docs/segmentation.md.
+`python tools/demo.py` makes the data. Not trained yet to the end by this project.
 """
 
 _base_ = "../_base_/own_masks.py"
