@@ -21,11 +21,7 @@ def foreground_of(sample, classes: Sequence[int] | None = None) -> tuple[Tensor,
         ValueError: No ground truth, or a label map and no classes.
     """
     if "gt_sem_seg" in sample:
-        if classes is None:
-            raise ValueError(
-                "foreground must name classes of a label map, got None: their numbers, such as "
-                "foreground=[3, 8]"
-            )
+        need_classes(classes)
         labels = sample.gt_sem_seg.data[0]
         wanted = torch.isin(labels, labels.new_tensor(tuple(classes)))
         return wanted & (labels != VOID), labels != VOID
@@ -39,6 +35,15 @@ def foreground_of(sample, classes: Sequence[int] | None = None) -> tuple[Tensor,
         "the samples must have masks, got one without: load them in the pipeline, "
         "dict(type='LoadAnnotations', with_bbox=True, with_mask=True) of mmdet, or mmseg's"
     )
+
+
+def need_classes(classes: Sequence[int] | None) -> None:
+    """Raises: ValueError, of a label map whose foreground nobody named."""
+    if classes is None:
+        raise ValueError(
+            "foreground must name classes of a label map, got None: their numbers, such as "
+            "foreground=[3, 8]"
+        )
 
 
 def default_foreground(classes: Sequence[str]) -> list[int] | None:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from robustnet_mm.attention.masks import VOID
+
 Cell = Callable  # axes -> None
 DPI = 100
 _COLOURS = ["#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#b07aa1", "#76b7b2", "#edc948", "#9c755f"]
@@ -92,7 +94,7 @@ def regions(
         from matplotlib import colormaps
         from matplotlib.patches import Patch
 
-        found, counts = np.unique(labels[labels != 255], return_counts=True)
+        found, counts = np.unique(labels[labels != VOID], return_counts=True)
         layer = np.zeros((*labels.shape, 4))
         tones = colormaps["tab20"].colors
         for label in found:

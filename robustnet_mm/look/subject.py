@@ -13,7 +13,7 @@ from mmengine.device import get_device
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from torch import Tensor, nn
 
-from robustnet_mm.attention.masks import VOID, default_foreground
+from robustnet_mm.attention.masks import VOID, default_foreground, need_classes
 from robustnet_mm.datasets.checks import leaf_datasets
 from robustnet_mm.datasets.loading import IMAGE_SUFFIXES, LoadImage
 from robustnet_mm.engine.checks import check_normalization
@@ -174,11 +174,7 @@ class Subject:
         if labels is not None:
             known = labels != VOID
             wanted = default_foreground(self.classes) if classes is None else classes
-            if wanted is None:
-                raise ValueError(
-                    "foreground must name classes of a label map, got None: their numbers, such as "
-                    "--foreground 3 8"
-                )
+            need_classes(wanted)
             return np.isin(labels, wanted) & known, known
         found = self.annotations(annotations)
         return None if found is None else found.foreground(picture, classes)

@@ -18,7 +18,7 @@ class _Fused(SegformerHead):
     """A `SegformerHead` with a place between its features and its classifier."""
 
     def forward(self, inputs) -> Tensor:
-        """The neck's maps and a `Attention` -> logits (N, classes, H/4, W/4)
+        """The neck's maps and an `Attention` -> logits (N, classes, H/4, W/4)
 
         Raises:
             ValueError: No attention came in.

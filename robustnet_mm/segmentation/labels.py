@@ -8,9 +8,8 @@ from mmengine import fileio
 from PIL import Image
 
 from robustnet_mm.arguments import check_whole
+from robustnet_mm.attention.masks import VOID
 from robustnet_mm.registry import TRANSFORMS
-
-VOID = 255
 
 
 def read_labels(path: str) -> np.ndarray:

