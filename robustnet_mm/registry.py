@@ -24,9 +24,9 @@ def _child(name: str, parent: Registry, *locations: str) -> Registry:
 
 
 _ATTENTION, _SELFSUP = "robustnet_mm.attention", "robustnet_mm.selfsup"
-_STYLE = "robustnet_mm.style_transfer"
+_STYLE, _TOKENS = "robustnet_mm.style_transfer", "robustnet_mm.visual_tokens"
 MODELS = _child(
-    "model", mmengine_registry.MODELS, "robustnet_mm.models", _ATTENTION, _STYLE, _SELFSUP
+    "model", mmengine_registry.MODELS, "robustnet_mm.models", _ATTENTION, _TOKENS, _STYLE, _SELFSUP
 )
 WEIGHT_INITIALIZERS = _child(
     "weight initializer", mmengine_registry.WEIGHT_INITIALIZERS, "robustnet_mm.weights"

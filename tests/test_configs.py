@@ -19,6 +19,7 @@ from robustnet_mm.weights.sources import SOURCES
 
 OTHERS = ("_base_", "studies")  # parts, and what tests/studies builds
 CONFIGS = sorted(p for p in (ROOT / "configs").rglob("*.py") if p.parent.name not in OTHERS)
+SIZE = (80, 96)  # no whole number of patches, and 9 pixels at stride 32
 FEW_BLOCKS = 3  # of the 12 to 32 of a ViT from `base` on: enough for some exchanges
 # files of the ViT and of the CNN in the paper's models
 PAPER = {
@@ -65,11 +66,13 @@ def build(cfg):
         vit["model_args"] = dict(depth=FEW_BLOCKS)
         if freezes_the_vit(cfg):
             backbone.vit.frozen_stages = FEW_BLOCKS
+    if cfg.model.type == "PanopticFPN":
+        backbone.frozen_stages = -1  # mmdet's own network
     if cfg.default_scope == "mmdet":  # few regions: the heads run on each
         cfg.model.train_cfg.rpn_proposal.max_per_img = 40
         cfg.model.test_cfg.rpn.max_per_img = 40
     if cfg.default_scope == "mmseg":
-        cfg.model.data_preprocessor.size = (64, 80)
+        cfg.model.data_preprocessor.size = SIZE
     if "projector" in cfg:  # of 8192 channels
         narrow_projectors(cfg.model)
     if "data_preprocessor" in cfg:
@@ -96,7 +99,7 @@ def batch(cfg, model):
 
         classes = model.head.num_classes
         return dict(
-            inputs=torch.randint(0, 256, (2, 3, 64, 80), dtype=torch.uint8),
+            inputs=torch.randint(0, 256, (2, 3, *SIZE), dtype=torch.uint8),
             data_samples=[DataSample().set_gt_label(k % classes) for k in (0, 7)],
         )
     if cfg.default_scope == "mmengine":
@@ -106,19 +109,20 @@ def batch(cfg, model):
         from mmengine.structures import PixelData
         from mmseg.structures import SegDataSample
 
-        inputs = [torch.randint(0, 256, (3, 64, 80), dtype=torch.uint8) for _ in range(2)]
-        size = dict(ori_shape=(64, 80), img_shape=(64, 80), pad_shape=(64, 80))
+        inputs = [torch.randint(0, 256, (3, *SIZE), dtype=torch.uint8) for _ in range(2)]
+        size = dict(ori_shape=SIZE, img_shape=SIZE, pad_shape=SIZE)
         samples = [SegDataSample(metainfo=dict(size, padding_size=[0] * 4)) for _ in inputs]
         for k, sample in enumerate(samples):
-            labels = torch.randint(0, model.decode_head.num_classes, (1, 64, 80))
+            labels = torch.randint(0, model.decode_head.num_classes, (1, *SIZE))
             labels[:, :8] = 255 if k else 0
             sample.gt_sem_seg = PixelData(data=labels)
         return dict(inputs=inputs, data_samples=samples)
     from mmdet.testing import demo_mm_inputs
 
     classes = model.roi_head.bbox_head.num_classes
+    sizes, panoptic = [(3, 96, 128), (3, 80, 96)], cfg.model.type == "PanopticFPN"
     return demo_mm_inputs(
-        2, [(3, 96, 128), (3, 80, 96)], num_classes=classes, num_items=[2, 1], with_mask=True
+        2, sizes, num_classes=classes, num_items=[2, 1], with_mask=True, with_semantic=panoptic
     )
 
 
@@ -126,7 +130,8 @@ def batch(cfg, model):
 @only(
     ".",
     "(large|base)-patch.*_authors|fsdp|faster-rcnn_robustnet-small|mask-rcnn_resnet50-deit"
-    "|_20x40|_10x21|adain|_hed|barlowtwins_(robustnet-small|vit-base)|segformer-affinity_mobile|segformer_bt-swin|segformer(-affinity)?_bt-resnet50-dino",
+    "|_20x40|_10x21|adain|_hed|barlowtwins_(robustnet-small|vit-base)|segformer-affinity_mobile|segformer_bt-swin|segformer(-affinity)?_bt-resnet50-dino"
+    "|resnet_400e|coco-stuff-91|^fpn_resnet50",
 )
 def test_a_training_step_reaches_every_parameter_and_a_test_step_predicts(cfg):
     model = build(cfg)
@@ -149,11 +154,14 @@ def test_a_training_step_reaches_every_parameter_and_a_test_step_predicts(cfg):
     assert len(samples) == 2
     if cfg.default_scope == "mmpretrain":
         assert samples[0].pred_score.numel() == model.head.num_classes
-        assert "cnn_score" in samples[0] and "vit_score" in samples[0]
+        two = cfg.model.head.type.endswith("TwoTowerHead")
+        assert ("cnn_score" in samples[0], "vit_score" in samples[0]) == (two, two)
     elif cfg.default_scope == "mmseg":
-        assert samples[0].pred_sem_seg.data.shape == (1, 64, 80)
+        assert samples[0].pred_sem_seg.data.shape == (1, *SIZE)
     elif cfg.default_scope == "mmengine":
         assert samples[0].picture.shape == (3, 64, 64)
+    elif cfg.model.type == "PanopticFPN":
+        assert samples[0].pred_panoptic_seg.sem_seg.ndim == 3
     else:
         assert ("masks" in samples[0].pred_instances) == (cfg.model.type == "MaskRCNN")
 
@@ -232,7 +240,7 @@ def test_the_authors_setting_freezes_the_whole_vit_and_differs_in_nothing_else(c
     }
 
 
-@only("^(?!selfsup).*(?<!bt-)(resnet50|convnext)")
+@only("^(?!selfsup|visual).*(?<!bt-)(resnet50|convnext)")
 def test_weights_taken_by_name_are_timms_and_the_classifiers_are_the_towers(cfg):
     head = cfg.model.get("head", {})
     for tower in ("cnn", "vit"):

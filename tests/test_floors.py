@@ -15,7 +15,7 @@ FLOORS = [
     {"models"},
     {"datasets"},
     {"engine"},
-    {"attention"},
+    {"attention", "visual_tokens"},
     {"look", "studies", "style_transfer", "selfsup", "segmentation"},
 ]
 HEIGHT = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}

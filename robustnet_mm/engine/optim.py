@@ -39,13 +39,13 @@ def _check_part(part: str, settings: dict) -> None:
 class TowerLayerDecayConstructor(DefaultOptimWrapperConstructor):
     """Learning rate of a layer = lr * lr_mult * decay_rate ** (layers above it), per tower.
 
-    Works for every model whose `backbone` is a RobustNet or a tower: mmpretrain's classifiers,
-    mmdet's and mmseg's detectors and segmentors. Biases, norms, gates and the ViT's tables
-    (position, class and register tokens) take no weight decay.
+    Works for every model whose `backbone` is a RobustNet, a VTResNet or a tower: mmpretrain's
+    classifiers, mmdet's and mmseg's detectors and segmentors. Biases, norms, gates and the ViT's
+    tables (position, class and register tokens) take no weight decay.
 
     `paramwise_cfg` may hold `cnn=dict(decay_rate=1.0, lr_mult=1.0)`, `vit=dict(...)` likewise,
     `fius=dict(lr_mult=1.0)`, `gates=dict(lr_mult=...)` (of the FIUs; as `fius` if not given) and
-    `others=dict(lr_mult=1.0)` (neck and heads).
+    `others=dict(lr_mult=1.0)` (neck, heads, modules of visual tokens).
 
     Raises:
         ValueError: Unknown part or setting, a decay rate out of (0, 1], or a backbone without
@@ -94,8 +94,9 @@ class TowerLayerDecayConstructor(DefaultOptimWrapperConstructor):
         if not name.startswith("backbone."):
             return self.paramwise_cfg["others"].get("lr_mult", 1.0)
         part = name.split(".")[1]
-        if part not in _PARTS:  # a tower that is the backbone itself
-            part = backbone.weights_spec.kind
+        if part not in _PARTS:  # a tower that is the backbone itself, or what stands beside towers
+            kind = backbone.weights_spec.kind
+            part = kind if kind in _PARTS else "others"
         if name.endswith("gate.scale"):
             return self.paramwise_cfg["gates"].get(
                 "lr_mult", self.paramwise_cfg["fius"].get("lr_mult", 1.0)

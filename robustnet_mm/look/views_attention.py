@@ -18,8 +18,9 @@ from robustnet_mm.models.probe import backbone_of, undisturbed
 from .asked import View
 from .attention import attention, attention_distance, query_row, rollout, uniform_distance
 from .panels import heat, in_lines, lines, panel, photo, words
-from .places import Layout, find_block, vit_of
+from .places import Layout, find_block, towers_of, vit_of
 from .subject import Picture, Subject
+from .token_maps import tokenizers_of, view_tokens
 
 
 def view_attention(
@@ -29,19 +30,26 @@ def view_attention(
     block: int = -1,
     point: tuple[int, int] | None = None,
 ) -> View:
-    """All heads of a block, rollout, and how far each block looks.
+    """All heads of a block, rollout, and how far each block looks; or where visual tokens look.
 
     Args:
-        subject: A model with a ViT tower.
+        subject: A model with a ViT tower, or with visual tokens.
         picture: The image.
-        block: Number of the block; -1 is the last.
-        point: (x, y) in pixels: the patch that lies there asks; None: the class token.
+        block: Number of the block, or of the tokenizer; -1 is the last.
+        point: (x, y) in pixels: the patch that lies there asks; None: the class token. Visual
+            tokens are not asked by a point.
 
     Raises:
-        ValueError: No such block or point, no class token, or no ViT tower.
+        ValueError: No such block or point, no class token, or no ViT tower and no visual tokens.
     """
     shown = subject.picture(picture)
     model, images = subject.model, shown.images
+    if towers_of(model)[1] is None and tokenizers_of(model):
+        if point is not None:
+            raise ValueError(
+                f"point is for a ViT's patches, got {point} and visual tokens: leave it"
+            )
+        return view_tokens(model, shown, block)
     vit = vit_of(model)
     block = find_block(len(vit.blocks), block)
     point = None if point is None else tuple(point)

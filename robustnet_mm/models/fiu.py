@@ -5,40 +5,20 @@ expand:  patch tokens (N, h*w, D) -> (N, Cd, h, w), added to the map before a sp
 
 Both end in a linear layer that starts at zero, so that at step 0 neither tower is disturbed, and
 the first gradient of that layer already points somewhere. The paper's own units, with and without
-zero gates behind them, are in `paper_fiu`.
+zero gates behind them, are in `paper_fiu`, and those by way of visual tokens in `token_fiu`.
 """
 
-from functools import partial
-
-import torch
 import torch.nn.functional as F
 from timm.layers import DropPath
 from torch import Tensor, nn
 
 from .grids import map_to_tokens, pool_to_grid, tokens_to_map
 from .paper_fiu import PaperExpand, PaperSqueeze
+from .token_fiu import TokenExpand, TokenSqueeze
+from .zero_linear import ZeroLinear
 
 DIRECTIONS = ("both", "cnn_to_vit", "vit_to_cnn", "none")
 FUSES = ("sum", "attention")
-
-
-class ZeroLinear(nn.Linear):
-    """`W x / sqrt(C) + b`, W and b zero at the start: (..., C) -> (..., D).
-
-    A step of Adam moves every weight by the learning rate, and so a sum over C inputs by up to C
-    times the rate: at the rate of fresh heads that undoes what both networks know. A mean, which is
-    moved by the rate itself, hardly begins in a short fine-tuning. The root of C lies between; it
-    is the scale of the NTK parametrisation (Jacot et al. 2018).
-    """
-
-    def reset_parameters(self):
-        nn.init.zeros_(self.weight)
-        nn.init.zeros_(self.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        rows = x.flatten(0, -2)  # the product is scaled while it is made, without a copy of W
-        result = torch.addmm(self.bias, rows, self.weight.t(), alpha=self.in_features**-0.5)
-        return result.unflatten(0, x.shape[:-1])
 
 
 class Squeeze(nn.Module):
@@ -49,7 +29,7 @@ class Squeeze(nn.Module):
         self.norm = nn.LayerNorm(in_channels, eps=1e-6)
         self.linear = ZeroLinear(in_channels, embed_dims)
 
-    def forward(self, detail: Tensor, grid: tuple[int, int]) -> Tensor:
+    def forward(self, detail: Tensor, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
         return self.linear(self.norm(map_to_tokens(pool_to_grid(detail, grid))))
 
 
@@ -65,14 +45,23 @@ class Expand(nn.Module):
         self.norm = nn.LayerNorm(embed_dims, eps=1e-6)
         self.linear = ZeroLinear(embed_dims, out_channels)
 
-    def forward(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+    def forward(self, tokens: Tensor, detail: Tensor, grid: tuple[int, int]) -> Tensor:
         return tokens_to_map(self.linear(self.norm(tokens)), grid)
 
 
-FORMS = {  # of an exchange: how it squeezes, how it expands
-    "zero_linear": (Squeeze, Expand),
-    "gated": (partial(PaperSqueeze, gated=True), partial(PaperExpand, gated=True)),
-    "ungated": (partial(PaperSqueeze, gated=False), partial(PaperExpand, gated=False)),
+# form of an exchange -> its two sides, made from channels of detail and guide and the token width;
+# the squeeze is called `(detail, tokens, grid)`, the expand `(tokens, detail, grid)`
+FORMS = {
+    "zero_linear": (lambda cd, cg, d: Squeeze(cd, d), lambda cd, cg, d: Expand(d, cg)),
+    "gated": (
+        lambda cd, cg, d: PaperSqueeze(cd, d, gated=True),
+        lambda cd, cg, d: PaperExpand(d, cg, gated=True),
+    ),
+    "ungated": (
+        lambda cd, cg, d: PaperSqueeze(cd, d, gated=False),
+        lambda cd, cg, d: PaperExpand(d, cg, gated=False),
+    ),
+    "tokens": (lambda cd, cg, d: TokenSqueeze(cd, d), lambda cd, cg, d: TokenExpand(d, cd, cg)),
 }
 
 
@@ -108,7 +97,8 @@ class FIU(nn.Module):
         guide_channels: Channels of the map to which the expanded tokens are added.
         embed_dims: Token width D.
         direction: 'both', 'cnn_to_vit' (squeeze only) or 'vit_to_cnn' (expand only).
-        form: 'zero_linear'; 'ungated' is the paper's unit, 'gated' the same behind zero gates.
+        form: 'zero_linear'; 'ungated' is the paper's unit, 'gated' the same behind zero gates;
+            'tokens' goes by way of visual tokens: `token_fiu`.
         fuse: 'sum' adds what comes; 'attention' adds the share of it that `AdditiveAttention`
             chooses at each token.
         drop_rate: In training, the chance that an image goes without what is added to one side.
@@ -127,9 +117,9 @@ class FIU(nn.Module):
     ):
         super().__init__()
         to_vit, to_cnn = direction != "vit_to_cnn", direction != "cnn_to_vit"
-        squeeze, expand = FORMS[form]
-        self.squeeze = squeeze(detail_channels, embed_dims) if to_vit else None
-        self.expand = expand(embed_dims, guide_channels) if to_cnn else None
+        (squeeze, expand), widths = FORMS[form], (detail_channels, guide_channels, embed_dims)
+        self.squeeze = squeeze(*widths) if to_vit else None
+        self.expand = expand(*widths) if to_cnn else None
         self.drop = DropPath(drop_rate, scale_by_keep=False)
         self.squeeze_share = self.expand_share = None
         if fuse == "attention":
@@ -145,23 +135,24 @@ class FIU(nn.Module):
         """
         if self.squeeze is None:
             return tokens
-        added = self.squeeze(detail, grid).to(tokens.dtype)
+        added = self.squeeze(detail, tokens, grid).to(tokens.dtype)
         num_prefix = tokens.size(1) - added.size(1)
         if self.squeeze_share is not None:
             added = added * self.squeeze_share(tokens[:, num_prefix:], added)
         return tokens + F.pad(self.drop(added), (0, 0, num_prefix, 0))
 
     def guide(self, tokens: Tensor, detail: Tensor, grid: tuple[int, int]) -> Tensor | None:
-        """What the next CNN block is told: (N, P + h*w, D) -> (N, Cg, h, w).
+        """What the next CNN block is told: (N, P + h*w, D) -> (N, Cg, h, w), or (N, Cg, H, W).
 
         `detail` (N, Cd, H, W), the last that the CNN made, stands for the CNN in the choice of
         fuse='attention'.
         """
         if self.expand is None:
             return None
-        guide = self.expand(tokens, grid)
+        guide = self.expand(tokens, detail, grid)
         if self.expand_share is not None:
-            own = map_to_tokens(pool_to_grid(detail, grid))
+            size = tuple(guide.shape[-2:])
+            own = map_to_tokens(pool_to_grid(detail, size))
             share = self.expand_share(own, map_to_tokens(guide))
-            guide = guide * tokens_to_map(share, grid)
+            guide = guide * tokens_to_map(share, size)
         return self.drop(guide)

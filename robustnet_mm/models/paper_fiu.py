@@ -54,7 +54,7 @@ class PaperSqueeze(nn.Module):
         self.act = nn.GELU()
         self.gate = Gate(embed_dims, dim=-1) if gated else nn.Identity()
 
-    def forward(self, detail: Tensor, grid: tuple[int, int]) -> Tensor:
+    def forward(self, detail: Tensor, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
         x = map_to_tokens(pool_to_grid(detail, grid))  # (N, Cd, H, W) -> (N, h*w, Cd)
         x = x.contiguous()  # or torch multiplies, and adds the bias in a pass of its own
         return self.gate(self.act(self.norm(self.proj(x))))
@@ -70,6 +70,6 @@ class PaperExpand(nn.Module):
         self.act = nn.ReLU()
         self.gate = Gate(out_channels, dim=1) if gated else nn.Identity()
 
-    def forward(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+    def forward(self, tokens: Tensor, detail: Tensor, grid: tuple[int, int]) -> Tensor:
         x = tokens_to_map(self.proj(tokens), grid)  # projected first: a slice would be copied
         return self.gate(self.act(self.norm(x)))

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .fiu import Expand, Squeeze
 from .grids import add_guide
 from .paper_fiu import Gate
 from .robustnet import RobustNet
+from .zero_linear import ZeroLinear
 
 
 def backbone_of(model: nn.Module) -> nn.Module:
@@ -170,7 +170,11 @@ def exchange_shares(model: nn.Module, images: Tensor) -> list[Exchange]:
 
 def layer_of(unit: nn.Module) -> nn.Linear:
     """The linear layer of a squeeze or an expand, of whatever form."""
-    return unit.linear if isinstance(unit, Squeeze | Expand) else unit.proj
+    return unit.linear if _ends_at_zero(unit) else unit.proj
+
+
+def _ends_at_zero(unit: nn.Module) -> bool:
+    return isinstance(getattr(unit, "linear", None), ZeroLinear)
 
 
 def channel_strengths(model: nn.Module) -> dict[str, np.ndarray]:
@@ -185,7 +189,7 @@ def channel_strengths(model: nn.Module) -> dict[str, np.ndarray]:
     for k, fiu in enumerate(net_of(model, "strengths").fius):
         for name in ("squeeze", "expand"):
             unit = getattr(fiu, name)
-            if isinstance(unit, Squeeze | Expand):
+            if _ends_at_zero(unit):
                 linear = layer_of(unit)
                 strength = linear.weight.norm(dim=1) / linear.in_features**0.5
             elif isinstance(getattr(unit, "gate", None), Gate):

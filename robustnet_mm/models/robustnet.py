@@ -61,7 +61,7 @@ class RobustNet(LoadableModule):
             interact (the ensemble control).
         form: What an exchange is made of: 'zero_linear', a norm and a linear layer that starts at
             zero; 'ungated', the paper's unit, without an exact start; 'gated', the same with zero
-            gates behind it.
+            gates behind it; 'tokens', by way of 16 visual tokens in place of pooling to the grid.
         fuse: 'sum' adds what an FIU says; 'attention' is the paper's additive attention, which adds
             a share of it.
         drop_exchange: In training, the chance that an image goes without one side of an exchange.

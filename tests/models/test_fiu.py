@@ -31,7 +31,7 @@ def test_pooling_first_equals_the_papers_order():
     detail, grid = torch.randn(2, 16, 28, 56), (7, 14)
     pooled = F.avg_pool2d(conv(detail, squeeze.proj), 4).flatten(2).transpose(1, 2)
     expected = squeeze.gate(F.gelu(squeeze.norm(pooled)))
-    close(squeeze(detail, grid), expected, squeeze)
+    close(squeeze(detail, None, grid), expected, squeeze)
 
 
 def test_expand_equals_the_papers_order():
@@ -41,7 +41,7 @@ def test_expand_equals_the_papers_order():
     maps = tokens.transpose(1, 2).reshape(2, 24, 2, 3)
     maps = F.relu(expand.norm(conv(maps, expand.proj))) * expand.gate.scale[:, None, None]
     expected = x + maps.repeat_interleave(4, 2).repeat_interleave(4, 3)
-    close(add_guide(x, expand(tokens, (2, 3))), expected, expand)
+    close(add_guide(x, expand(tokens, None, (2, 3))), expected, expand)
 
 
 @pytest.mark.parametrize("size", [(8, 8), (7, 9), (1, 2), (3, 50)])
@@ -67,12 +67,12 @@ def test_a_squeeze_maps_the_normed_mean_of_each_cell():
     squeeze = random_(Squeeze(16, 24))
     means = F.avg_pool2d(DETAIL, 4).flatten(2).transpose(1, 2)
     expected = squeeze.norm(means) @ squeeze.linear.weight.T / 16**0.5 + squeeze.linear.bias
-    close(squeeze(DETAIL, (2, 3)), expected, squeeze)
+    close(squeeze(DETAIL, None, (2, 3)), expected, squeeze)
 
 
 def test_an_expand_maps_each_normed_token_to_its_place():
     expand, tokens = random_(Expand(24, 16)), torch.randn(2, 3 + 6, 24)
-    guide = expand(tokens, (2, 3))
+    guide = expand(tokens, None, (2, 3))
     token = expand.norm(tokens[1, 3 + 4])  # row 1, column 1
     close(guide[1, :, 1, 1], expand.linear.weight @ token / 24**0.5 + expand.linear.bias, expand)
 
@@ -93,7 +93,8 @@ def test_expand_ignores_prefix_tokens(form):
 
 
 @pytest.mark.parametrize(
-    "form, first", [("zero_linear", ".linear."), ("gated", ".gate."), ("ungated", None)]
+    "form, first",
+    [("zero_linear", ".linear."), ("gated", ".gate."), ("ungated", None), ("tokens", ".linear.")],
 )
 def test_what_starts_at_zero_adds_nothing_and_learns_first_and_then_all_does(form, first):
     fiu = FIU(16, 16, 24, form=form)

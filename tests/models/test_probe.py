@@ -42,7 +42,7 @@ def test_the_shares_are_ratios_of_norms_by_hand(fuse):
     close(ratio[0], np.full_like(ratio[0], ratio[0, 0, 0]), net)
 
 
-@pytest.mark.parametrize("form", ["zero_linear", "gated"])
+@pytest.mark.parametrize("form", ["zero_linear", "gated", "tokens"])
 def test_at_the_start_exchanges_add_nothing_and_have_no_strength(form):
     model = classifier(opened=False, form=form)
     for one in exchange_shares(model, photos()):
@@ -63,7 +63,7 @@ def test_the_strength_is_what_a_channel_adds():
     torch.nn.init.ones_(expand.norm.weight)
     torch.nn.init.zeros_(expand.norm.bias)
     with torch.no_grad():
-        added = expand(torch.randn(1, 5000, 96), (50, 100))[0].flatten(1)
+        added = expand(torch.randn(1, 5000, 96), None, (50, 100))[0].flatten(1)
     rms = added.square().mean(1).sqrt()
     np.testing.assert_allclose(channel_strengths(model)["exchange 0 expand"], rms, rtol=0.06)
 

@@ -410,7 +410,7 @@ def test_arch_rows_take_changes_and_free_pairs_are_built_by_name():
         (dict(arch="nano", weave=[(9, 1)]), "out of range"),
         (
             dict(arch="nano", form="soft"),
-            "form must be one of zero_linear, gated, ungated, got 'soft'",
+            "form must be one of zero_linear, gated, ungated, tokens, got 'soft'",
         ),
         (dict(arch="nano", drop_exchange=1.0), r"drop_exchange must be in \[0, 1\), got 1.0"),
         (

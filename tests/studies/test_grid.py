@@ -84,7 +84,7 @@ def test_every_cell_of_every_study_is_a_model_of_its_own(name, tmp_path, own_dat
                 MODELS.build(model)
             built.add(repr(model))
         found.add((cell, repr(cfg.to_dict())))
-    assert len({text for _, text in found}) == len(found) > 4
+    assert len({text for _, text in found}) == len(found) > 1
 
 
 def test_a_study_elsewhere_inherits_one_of_the_package(tmp_path, own_data, monkeypatch):

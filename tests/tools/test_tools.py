@@ -107,6 +107,7 @@ def main(monkeypatch, capsys):
     def start(tool, *arguments):
         monkeypatch.chdir(ROOT)
         monkeypatch.setattr(sys, "argv", [tool, *map(str, arguments)])
+        monkeypatch.syspath_prepend(str((ROOT / "tools" / tool).parent))  # as Python does
         runpy.run_path(str(ROOT / "tools" / tool), run_name="__main__")
         return capsys.readouterr().out
 
@@ -335,3 +336,12 @@ def test_flops_of_vit_b_are_the_published_ones(main):
     rows = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line.count(".") > 1}
     assert float(rows["backbone.vit"][1]) == pytest.approx(17.6, abs=0.1)
     assert float(rows["all"][0]) == pytest.approx(103.5, abs=0.05)
+
+
+def test_flops_of_several_networks_stand_beside_the_published_ones(main):
+    configs = [f"configs/visual_tokens/{name}_90e_in1k.py" for name in ("resnet", "vt-resnet")]
+    out = main("analysis_tools/get_flops.py", *configs, "--time", "--shape", "64", "80")
+    rows = [line.split(" | ") for line in out.splitlines() if line.startswith("| configs")]
+    assert [row[1] for row in rows] == ["64 x 80"] * 2
+    assert [float(row[2]) for row in rows] == [pytest.approx(n, abs=0.01) for n in (11.69, 11.43)]
+    assert all(float(row[4]) > 0 for row in rows) and "11.6 M, 1.579 G" in rows[1][5]

@@ -46,7 +46,7 @@ class ConvolveFirst(nn.Module):
         super().__init__()
         self.squeeze = squeeze
 
-    def forward(self, detail: Tensor, grid: tuple[int, int]) -> Tensor:
+    def forward(self, detail: Tensor, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
         unit = self.squeeze
         x = F.conv2d(detail, unit.proj.weight[..., None, None], unit.proj.bias)
         x = pool_to_grid(x, grid).flatten(2).transpose(1, 2)

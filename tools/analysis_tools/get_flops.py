@@ -1,14 +1,23 @@
-"""Parameters and multiply-adds of a config's model, part by part, for one image.
+"""Parameters and multiply-adds of a config's model, part by part, for one image; or of several.
 
-    python tools/analysis_tools/get_flops.py CONFIG [--shape 800 1344] [--cfg-options KEY=VALUE]
+    python tools/analysis_tools/get_flops.py CONFIG... [--shape 800 1344] [--time]
+        [--cfg-options KEY=VALUE]
+
+Several configs are a row each, beside the figures that others published of them where a config has
+`published = dict(source=..., parameters=MILLIONS, multiply_adds=BILLIONS, shape=(HEIGHT, WIDTH))`;
+its shape is then the default. --time: seconds of a forward pass on the CPU, one thread, all models
+in turn, median of five rounds.
 
 Counted by torch's FlopCounterMode while the model predicts, attention included; normalisation,
 activations and pooling are not counted. What a detector's heads do depends on its proposals.
 """
 
 import argparse
+from collections.abc import Callable
+from statistics import median
 
 import torch
+from benchmark import in_rounds
 from mmengine.config import Config, DictAction
 from mmengine.registry import MODELS, init_default_scope
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -16,11 +25,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from robustnet_mm.hosts import Host, host_of
 
+UNITS = dict(parameters="M", multiply_adds="G")
+
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Count parameters and multiply-adds")
-    parser.add_argument("config", help="config file")
+    parser.add_argument("configs", nargs="+", metavar="CONFIG", help="config file")
     parser.add_argument("--shape", type=int, nargs="+", metavar="SIDE", help="height [width]")
+    parser.add_argument("--time", action="store_true", help="time a forward pass as well")
     parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
     return parser.parse_args()
 
@@ -58,19 +70,80 @@ def _below(flops: dict[str, int], path: str) -> int:
     return sum(flops[name] for name in outermost)
 
 
-def main():
-    args = parse_args()
-    cfg = Config.fromfile(args.config)
+def read(config: str, args: argparse.Namespace) -> tuple[Config, tuple[int, int]]:
+    """The config, and height and width of its image."""
+    cfg = Config.fromfile(config)
     cfg.merge_from_dict(args.cfg_options or {})
-    init_default_scope(cfg.default_scope)
     host = host_of(cfg, of_images=True)
-    sides = args.shape or host.sides
-    shape = (sides[0], sides[-1])
-    parts = count(MODELS.build(cfg.model), make_input(host, shape))
-    print(f"{args.config} at {shape[0]} x {shape[1]}")
+    sides = args.shape or cfg.get("published", {}).get("shape") or host.sides
+    return cfg, (sides[0], sides[-1])
+
+
+def build(cfg: Config, shape: tuple[int, int]) -> tuple[torch.nn.Module, dict]:
+    """The model, and an image for it."""
+    init_default_scope(cfg.default_scope)
+    model = dict(cfg.model)
+    if "data_preprocessor" in cfg:  # as the Runner does
+        model.setdefault("data_preprocessor", cfg.data_preprocessor)
+    return MODELS.build(model).eval(), make_input(host_of(cfg), shape)
+
+
+def passes(found: dict[str, tuple]) -> dict[str, Callable]:
+    """What is timed of each model: an image to its outputs, without what follows them."""
+
+    def forward(model, data):
+        images = model.data_preprocessor(data, False)["inputs"]
+
+        @torch.no_grad()
+        def run():
+            features = model.extract_feat(images)
+            getattr(model, "decode_head", getattr(model, "head", torch.nn.Identity()))(features)
+
+        return run
+
+    return {name: forward(model, data) for name, (model, data) in found.items()}
+
+
+def print_parts(config: str, shape: tuple[int, int], parts: dict):
+    print(f"{config} at {shape[0]} x {shape[1]}")
     print(f"{'part':24} {'parameters (M)':>16} {'multiply-adds (G)':>18}")
     for name, (parameters, multiply_adds) in parts.items():
         print(f"{name:24} {parameters / 1e6:16.3f} {multiply_adds / 1e9:18.3f}")
+
+
+def print_rows(rows: dict[str, dict]):
+    """A Markdown table."""
+    print("| config | shape | parameters (M) | multiply-adds (G) | forward (s) | published |")
+    print("|---|---|---|---|---|---|")
+    for name, row in rows.items():
+        parameters, multiply_adds = row["counted"]
+        seconds = f"{row['seconds']:.3f}" if "seconds" in row else ""
+        published = row["published"]
+        known = [f"{published[k]} {unit}" for k, unit in UNITS.items() if k in published]
+        source = f" ({published['source']})" if published else ""
+        print(
+            f"| {name} | {row['shape'][0]} x {row['shape'][1]} | {parameters / 1e6:.2f} | "
+            f"{multiply_adds / 1e9:.3f} | {seconds} | {', '.join(known)}{source} |"
+        )
+
+
+def main():
+    args = parse_args()
+    rows, built = {}, {}
+    for config in args.configs:
+        cfg, shape = read(config, args)
+        model, data = build(cfg, shape)
+        parts = count(model, data)
+        if len(args.configs) == 1 and not args.time:
+            print_parts(config, shape, parts)
+            return
+        rows[config] = dict(shape=shape, counted=parts["all"], published=cfg.get("published", {}))
+        built[config] = model, data
+    if args.time:
+        torch.set_num_threads(1)
+        for config, seconds in in_rounds(passes(built), rounds=5).items():
+            rows[config]["seconds"] = median(seconds)
+    print_rows(rows)
 
 
 if __name__ == "__main__":

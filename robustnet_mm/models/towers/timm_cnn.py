@@ -6,6 +6,7 @@ forward passes stay timm's own.
 """
 
 import logging
+import re
 
 import torch
 from mmengine.logging import print_log
@@ -13,8 +14,10 @@ from timm.models import _efficientnet_blocks, byobnet, convnext, regnet, resnet
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from robustnet_mm.arguments import check_whole
 from robustnet_mm.registry import MODELS
 from robustnet_mm.weights import WeightsSpec
+from robustnet_mm.weights.spec import Rows
 
 from ..grids import add_guide
 from .base import CNNTower
@@ -118,6 +121,7 @@ class TimmCNNTower(CNNTower):
     Args:
         model_name: timm's name, with or without a tag: 'convnext_tiny.fb_in1k'.
         model_args: Arguments of that model, e.g. `dict(drop_path_rate=0.1, output_stride=16)`.
+        num_levels: Levels of the pyramid that are kept, with the blocks up to them; all by default.
         kwargs: See `CNNTower` and `Tower`.
 
     Attributes:
@@ -127,10 +131,16 @@ class TimmCNNTower(CNNTower):
 
     Raises:
         ValueError: Unknown name, a network that has no stages or whose maps are not
-            (N, C, H, W), or `frozen_stages` out of range.
+            (N, C, H, W), or `num_levels` or `frozen_stages` out of range.
     """
 
-    def __init__(self, model_name: str, model_args: dict | None = None, **kwargs):
+    def __init__(
+        self,
+        model_name: str,
+        model_args: dict | None = None,
+        num_levels: int | None = None,
+        **kwargs,
+    ):
         model, layout = create_cnn(model_name, model_args)
         given, own_norm = kwargs.pop("input_norm", None), norm_of(model)
         super().__init__(input_norm=own_norm if given is None else given, **kwargs)
@@ -138,16 +148,6 @@ class TimmCNNTower(CNNTower):
         self.stem_names = stem
         kept = (*stem, *holders)
         rest = [name for name, _ in model.named_children() if name not in kept]
-        keys = [(rf"({'|'.join(kept)})(\..*)?", r"model.\g<0>")]
-        keys += [(rf"({'|'.join(rest)})(\..*)?", None)] if rest else []
-        self.weights_spec = WeightsSpec(
-            "cnn",
-            layouts_of(model),
-            keys,
-            model_name=model_name,
-            assumed_mean=own_norm["mean"] if given is None else None,
-            trains_norms=not self.norm_eval,
-        )
         self.model = nn.Module()
         for name in kept:
             self.model.add_module(name, getattr(model, name))
@@ -159,15 +159,39 @@ class TimmCNNTower(CNNTower):
             raise ValueError(
                 f"{model_name!r} cannot be followed block by block ({reason}): take {_WORKING}"
             ) from error
+        self.level_ends = _level_ends(found)
+        if num_levels is not None:
+            check_whole(f"num_levels of {model_name}", num_levels, 1, len(self.level_ends))
+            self.level_ends = self.level_ends[:num_levels]
+            found = found[: self.level_ends[-1] + 1]
+            rest += self._leave_all_but([part for parts, *_ in found for part in parts])
+        self.weights_spec = WeightsSpec(
+            "cnn",
+            layouts_of(model),
+            _keys(kept, rest),
+            model_name=model_name,
+            assumed_mean=own_norm["mean"] if given is None else None,
+            trains_norms=not self.norm_eval,
+        )
         self.blocks = [TimmBlock(parts, *channels) for parts, channels, _ in found]
         self._block_names = self._find_block_names()
-        strides = [*(stride for *_, stride in found), None]
-        ends = [u for u in range(len(found)) if strides[u] != strides[u + 1]]
-        self.level_ends = [u for u in ends if strides[u] in _LEVEL_STRIDES]
         self.out_channels = tuple(found[u][1][1] for u in self.level_ends)
-        self.out_strides = tuple(strides[u] for u in self.level_ends)
+        self.out_strides = tuple(found[u][2] for u in self.level_ends)
         self._say_where_it_exchanges(model_name)
         self._complete()
+
+    def _leave_all_but(self, parts: list[nn.Module]) -> list[str]:
+        """Of what holds the blocks only `parts` stay; timm's names of the others."""
+        kept = {module for part in [*parts, *self._stem_parts] for module in part.modules()}
+        left = []
+        for name, module in self.model.named_modules():
+            outermost = not name.startswith(tuple(f"{other}." for other in left))
+            if outermost and not kept & {*module.modules()}:
+                left.append(name)
+        for name in left:
+            holder, _, child = name.rpartition(".")
+            delattr(self.model.get_submodule(holder), child)
+        return left
 
     def _say_where_it_exchanges(self, model_name: str):
         closed = sum(not block.reaches_inside for block in self.blocks)
@@ -203,6 +227,12 @@ class TimmCNNTower(CNNTower):
         for part in self._stem_parts:
             feat = part(feat)
         return feat
+
+
+def _keys(kept: tuple[str, ...], left: list[str]) -> Rows:
+    """timm's key -> the tower's; None for what it leaves."""
+    rows = [(rf"({'|'.join(map(re.escape, left))})(\..*)?", None)] if left else []
+    return [*rows, (rf"({'|'.join(kept)})(\..*)?", r"model.\g<0>")]
 
 
 def create_cnn(model_name: str, model_args: dict | None) -> tuple[nn.Module, tuple]:
@@ -270,6 +300,13 @@ def _follow(model: nn.Module, stem: tuple[str, ...], holders: tuple[str, ...]) -
                 stages.train()
                 return found
     raise ValueError(reason)
+
+
+def _level_ends(found: list[tuple]) -> list[int]:
+    """The last block of each stride that is a level of the pyramid."""
+    strides = [*(stride for *_, stride in found), None]
+    ends = [u for u in range(len(found)) if strides[u] != strides[u + 1]]
+    return [u for u in ends if strides[u] in _LEVEL_STRIDES]
 
 
 def _run(blocks: list[list[nn.Module]], feat: Tensor) -> tuple[Tensor, list[tuple]]:

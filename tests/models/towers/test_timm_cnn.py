@@ -169,6 +169,23 @@ def test_a_tower_that_stops_early_has_fewer_levels():
     assert tower(torch.randn(1, 3, 64, 64))[-1].shape[-2:] == (4, 4)
 
 
+@pytest.mark.parametrize("name", ["resnet10t", "convnext_atto", "mobilenetv2_050", "regnety_002"])
+def test_levels_that_are_not_asked_for_are_left_out_and_so_are_their_weights(name, tmp_path):
+    theirs = randomize(timm.create_model(name))
+    torch.save(theirs.state_dict(), tmp_path / "cnn.pth")
+    whole, part = TimmCNNTower(name).eval(), TimmCNNTower(name, num_levels=3).eval()
+    for tower in (whole, part):
+        assert not PretrainedTower(str(tmp_path / "cnn.pth"))(tower).missing
+    own, whole_keys = part.state_dict().keys(), whole.state_dict().keys()
+    assert own < whole_keys and part.out_channels == whole.out_channels[:3]
+    images = torch.randn(1, 3, 96, 64)
+    with torch.no_grad():
+        pairs = list(zip(part(images), whole(images)[:3], strict=True))
+    assert len(pairs) == 3 and all(torch.equal(a, b) for a, b in pairs)
+    with pytest.raises(ValueError, match="num_levels of .* must be in 1..4, got 5"):
+        TimmCNNTower(name, num_levels=5)
+
+
 @pytest.mark.parametrize("name", ["convnext_atto", "efficientnet_b0", "regnety_002"])
 def test_frozen_stages_recomputation_and_depths_follow_timms_names(name):
     tower = TimmCNNTower(name, frozen_stages=2, with_cp=True).train()

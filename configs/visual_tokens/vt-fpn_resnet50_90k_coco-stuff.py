@@ -1,0 +1,9 @@
+"""Panoptic FPN with VT-FPN on ResNet-50, COCO-Stuff, all 171 classes, 90k iterations.
+
+    tools/dist_train.sh configs/visual_tokens/vt-fpn_resnet50_90k_coco-stuff.py 8
+
+Not trained by this project: no weights of it exist. Published figures: docs/visual-tokens.md.
+"""
+
+_base_ = "../_base_/panoptic_fpn_90k.py"
+model = dict(neck=dict(type="robustnet_mm.VTFPN", in_channels=_base_.widths))
