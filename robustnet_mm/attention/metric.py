@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from statistics import stdev
 
 from mmengine.evaluator import BaseMetric
+from scipy.stats import t
 
 from robustnet_mm.arguments import check_wholes
 from robustnet_mm.registry import METRICS
@@ -16,8 +18,9 @@ from .significance import significance
 class SignificanceMetric(BaseMetric):
     """How much attention means, of an `AttentionProbe`: means over the images.
 
-    Beside each number stand `<name>_uniform`, that of attention to all patches alike, and
-    `<name>_random`, that of the same attention and a random mask, where there is one.
+    Beside each number stand `<name>_uniform`, that of attention to all patches alike,
+    `<name>_random`, that of the same attention and a random mask, where there is one, and
+    `<name>_interval`, half the width of the mean's 95 % interval over the images.
 
     Args:
         foreground: Classes that are foreground; None: all objects. Label maps need them.
@@ -56,4 +59,7 @@ class SignificanceMetric(BaseMetric):
                 real = [value for value in values if not math.isnan(value)]
                 if real:
                     means[name + field] = sum(real) / len(real)
+                if len(real) > 1 and not field:
+                    half = t.ppf(0.975, len(real) - 1) * stdev(real) / len(real) ** 0.5
+                    means[f"{name}_interval"] = float(half)
         return means

@@ -49,6 +49,8 @@ class TokenAttention(Attention):
         asked: 'class', what the class token attends to; or 'received', what the patches attend to
             on average.
         patch_size: (height, width) of a patch in pixels.
+        real: Which patches hold some of their image, (N, h*w) bool; None: all. Nothing attends to
+            the others, and what they attend to does not count.
     """
 
     def __init__(
@@ -58,9 +60,11 @@ class TokenAttention(Attention):
         grid: tuple[int, int],
         asked: str = "class",
         patch_size: tuple[int, int] = (1, 1),
+        real: Tensor | None = None,
     ):
         self.rows, self.num_prefix, self.grid, self.asked = rows, num_prefix, grid, asked
         self.patch_size, self._maps = patch_size, None
+        self.real = torch.ones(1, grid[0] * grid[1]) if real is None else real.float()
 
     def patches(self, rows: Callable, queries: slice) -> Tensor:
         """Rows of a block over patches alone, which sum to one: (N, heads, R, h*w)"""
@@ -77,7 +81,9 @@ class TokenAttention(Attention):
         return self.patches(rows, queries).mean(1) @ tokens
 
     def _received(self, rows: Callable, queries: slice) -> Tensor:
-        return self.patches(rows, queries).sum(2)
+        asking = self.real[:, queries.start - self.num_prefix : queries.stop - self.num_prefix]
+        found = self.patches(rows, queries)
+        return (found * asking.to(found.device)[:, None, :, None]).sum(2)
 
     def maps(self) -> Tensor:
         """As of `Attention`, of the class token or of what patches receive; made once."""
@@ -86,7 +92,7 @@ class TokenAttention(Attention):
         return self._maps
 
     def _made(self) -> Tensor:
-        found = []
+        found, number = [], self.real.sum(1)[:, None, None]
         for rows in self.rows:
             if self.asked == "class":
                 mean = self.patches(rows, slice(0, 1))[:, :, 0]
@@ -95,9 +101,11 @@ class TokenAttention(Attention):
                     checkpoint(self._received, rows, chunk, use_reentrant=False)
                     for chunk in self.chunks()
                 )
-                mean = sum(parts) / (self.grid[0] * self.grid[1])
+                total = sum(parts)
+                mean = total / number.to(total.device)
             found.append(mean)
-        return torch.cat(found, 1).unflatten(2, self.grid) * (self.grid[0] * self.grid[1])
+        means = torch.cat(found, 1)
+        return (means * number.to(means.device)).unflatten(2, self.grid)
 
     def spread(self, tokens: Tensor) -> Tensor:
         """As of `Attention`."""
@@ -114,17 +122,23 @@ class TokenAttention(Attention):
 class UniformAttention(TokenAttention):
     """A control: every patch attends to every patch alike."""
 
+    def _shares(self) -> Tensor:
+        return self.real / self.real.sum(1, keepdim=True)
+
     def patches(self, rows: Callable, queries: slice) -> Tensor:
-        """The same everywhere."""
-        return torch.full_like(super().patches(rows, queries), 1 / (self.grid[0] * self.grid[1]))
+        """The same everywhere, but in the padding."""
+        found = super().patches(rows, queries)
+        return torch.zeros_like(found) + self._shares().to(found.device)[:, None, None]
 
     def maps(self) -> Tensor:
-        """Ones."""
-        return torch.ones_like(super().maps())
+        """Ones, and zeros in the padding."""
+        found = super().maps()
+        return torch.zeros_like(found) + self.real.to(found.device).unflatten(1, self.grid)[:, None]
 
     def spread(self, tokens: Tensor) -> Tensor:
         """The mean of all patches."""
-        return tokens.mean(1, keepdim=True).expand_as(tokens)
+        mean = (tokens * self._shares().to(tokens)[:, :, None]).sum(1, keepdim=True)
+        return mean.expand_as(tokens)
 
 
 class ShuffledAttention(TokenAttention):
@@ -228,7 +242,7 @@ class AttentionReader(Reader):
         """
         grid = tuple(outputs[-1])
         length = self.vit.num_prefix_tokens + grid[0] * grid[1]
-        rows = []
+        rows, real = [], None
         for module in self.modules:
             args, kwargs = self.taken(module)
             if args[0].size(1) != length:
@@ -236,9 +250,18 @@ class AttentionReader(Reader):
                     "blocks must be global, got one that attends within windows: name one of "
                     "global_blocks"
                 )
-            rows.append(partial(rows_of, *attention_parts(module, *args, **kwargs)))
-        kind = KINDS[self.control]
-        return kind(rows, self.vit.num_prefix_tokens, grid, self.asked, self.vit.patch_size)
+            parts = attention_parts(module, *args, **kwargs)
+            rows.append(partial(rows_of, *parts))
+            real = _real_patches(parts[2], self.vit.num_prefix_tokens)
+        kind, prefix = KINDS[self.control], self.vit.num_prefix_tokens
+        return kind(rows, prefix, grid, self.asked, self.vit.patch_size, real)
+
+
+def _real_patches(bias: Tensor | None, num_prefix: int) -> Tensor | None:
+    """Of what a block masks, (N, 1, 1, L) bool, the patches that are no padding: (N, h*w)"""
+    if bias is None or bias.dtype != torch.bool:
+        return None
+    return bias[:, 0, 0, num_prefix:]
 
 
 def reader_of(backbone: nn.Module, **settings) -> Reader:

@@ -8,7 +8,7 @@ from helpers import close
 
 from robustnet_mm.attention import AttentionReader, TokenAttention
 from robustnet_mm.attention.reader import ShuffledAttention, UniformAttention
-from robustnet_mm.models import RobustNet, ViTTower
+from robustnet_mm.models import RobustNet, SizedImages, ViTTower
 from robustnet_mm.models.towers.vit_families import attention_matrix
 
 IMAGES = torch.randn(2, 3, 64, 96)
@@ -55,6 +55,29 @@ def test_maps_and_spreading_are_those_of_the_whole_matrix(name, args):
     assert maps.shape == (2, matrix.size(1), *grid)
     close(maps.mean((2, 3)), torch.ones(2, matrix.size(1)), vit)
     assert maps.std() > 0.01
+
+
+@pytest.mark.parametrize("asked", ["class", "received"])
+@pytest.mark.parametrize("control", [None, "uniform"])
+def test_what_was_padded_to_a_batch_neither_asks_nor_counts(asked, control):
+    vit = ViTTower("vit_tiny_patch16_224", model_args=dict(depth=2)).eval()
+    for parameter in vit.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.1)
+
+    def read(images):
+        with torch.no_grad(), AttentionReader(vit, asked=asked, control=control) as reader:
+            attention = reader.attention(vit(images))
+            tokens = torch.ones(len(images), attention.grid[0] * attention.grid[1], 1)
+            return attention.maps(), attention.spread(tokens)
+
+    alone = read(IMAGES[:1, :, :, :48])[0]
+    images = IMAGES.clone()
+    images[0, :, :, 48:] = 0
+    maps, spread = read(SizedImages.of(images, [(64, 48), (64, 96)]))
+    close(maps[:1, ..., :3], alone, vit)
+    assert not maps[0, ..., 3:].any() and maps[1].all()
+    close(spread, torch.ones_like(spread), vit)
 
 
 def test_attention_to_one_point_and_to_all():
