@@ -7,21 +7,15 @@ It starts from the classifier that `robustnet-nano_5e_crops.py` leaves in its wo
 scratch: `--cfg-options model.backbone.init_cfg=None`. `python tools/demo.py` does it all.
 """
 
-_base_ = ["mmdet::_base_/models/mask-rcnn_r50_fpn.py", "../_base_/digit_scenes.py"]
-levels = [32, 64, 128, 256]
+_base_ = [
+    "mmdet::_base_/models/mask-rcnn_r50_fpn.py",
+    "../_base_/digit_scenes.py",
+    "../_base_/nano_digit_scenes.py",
+]
+levels = _base_.levels
 regions = dict(out_channels=64, roi_layer=dict(sampling_ratio=1))
 model = dict(
-    backbone=dict(
-        _delete_=True,
-        type="robustnet_mm.RobustNet",
-        arch="nano",
-        weave=[(0, 0), (2, 1), (4, 2), (6, 3)],  # as in the classifier
-        init_cfg=dict(
-            type="robustnet_mm.PretrainedTower",
-            checkpoint="work_dirs/robustnet-nano_5e_crops/epoch_5.pth",
-            prefix="backbone.",
-        ),
-    ),
+    backbone=_base_.nano,
     neck=[
         dict(type="robustnet_mm.TowerNeck", in_channels=levels, embed_dims=96),
         dict(type="mmdet.FPN", in_channels=levels, out_channels=64, num_outs=4),
