@@ -2,7 +2,8 @@
 
 RMSProp from 0.01 to 0.16 in 5 epochs, then times 0.9875 an epoch, 2048 images a step (8 x 256),
 SyncBN, AutoAugment, label smoothing, stochastic depth, EMA. The constants of RMSProp are not in the
-paper. Left out: distillation from FBNetV3-G, and the dropout before the classifier.
+paper. Left out: distillation from FBNetV3-G, the dropout before the classifier, and stochastic
+depth in the modules of tokens.
 """
 
 _base_ = "./imagenet_90e.py"

@@ -1,7 +1,7 @@
 """Wu et al. 2021 on COCO-Stuff (section 5.3): 90k iterations of 32 images, SGD 0.04, SyncBN.
 
 The steps are those of Detectron2's Semantic FPN 1x, from which the paper starts; ResNet-50 as timm
-has it. A leaf adds the neck and the classes.
+has it, the images mmseg's crops of 512 x 512. A leaf adds the neck and the classes.
 """
 
 _base_ = [

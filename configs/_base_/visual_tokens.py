@@ -13,9 +13,16 @@ _figures = {
     50: ((25.5, 4.089), (21.4, 3.412)),
     101: ((44.4, 7.802), (41.5, 7.129)),
 }
+if depth not in _figures:
+    raise ValueError(f"DEPTH must be one of 18, 34, 50, 101, got {depth}")
 published_resnet, published_vt_resnet = (
-    dict(source=f"table {2 if depth < 50 else 8}", parameters=p, multiply_adds=m)
-    for p, m in _figures.get(depth, _figures[18])
+    dict(
+        source=f"table {2 if depth < 50 else 8}",
+        parameters=p,
+        multiply_adds=m,
+        shape=(224, 224),
+    )
+    for p, m in _figures[depth]
 )
 vt_resnet = dict(
     backbone=dict(type="robustnet_mm.VTResNet", depth=depth),

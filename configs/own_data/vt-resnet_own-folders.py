@@ -12,6 +12,8 @@ model = dict(
     backbone=dict(_delete_=True, **_vt["backbone"], cnn=dict(init_cfg=_base_.cnn_start)),
     head=dict(_delete_=True, **{**_vt["head"], "num_classes": len(_base_.classes)}),
 )
-val_evaluator = dict(_delete_=True, type="Accuracy", topk=(1, 5))
+val_evaluator = dict(
+    _delete_=True, type="Accuracy", topk=(1, 5) if len(_base_.classes) >= 5 else (1,)
+)
 test_evaluator = val_evaluator
 optim_wrapper = dict(optimizer=dict(lr=1e-3))

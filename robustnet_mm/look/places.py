@@ -9,6 +9,7 @@ from robustnet_mm.models import RobustNet, ViTTower
 from robustnet_mm.models.probe import backbone_of
 from robustnet_mm.models.towers import CNNTower
 from robustnet_mm.models.towers.positions import Positions
+from robustnet_mm.visual_tokens import VTResNet
 
 
 def towers_of(model: nn.Module) -> tuple[CNNTower | None, ViTTower | None]:
@@ -16,6 +17,8 @@ def towers_of(model: nn.Module) -> tuple[CNNTower | None, ViTTower | None]:
     backbone = backbone_of(model)
     if isinstance(backbone, RobustNet):
         return backbone.cnn, backbone.vit
+    if isinstance(backbone, VTResNet):
+        return backbone.cnn, None
     kinds = (CNNTower, ViTTower)
     return tuple(backbone if isinstance(backbone, kind) else None for kind in kinds)
 

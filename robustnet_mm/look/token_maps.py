@@ -53,12 +53,13 @@ def view_tokens(model: nn.Module, shown: Picture, block: int) -> View:
     Raises:
         ValueError: No such tokenizer, or none with an attention.
     """
-    found = token_attention(model, shown.images)
-    if not found:
+    found, names = token_attention(model, shown.images), list(tokenizers_of(model))
+    chosen = names[find_block(len(names), block)]
+    if chosen not in found:
         raise ValueError(
-            "its tokens are pooled by place, which has no attention: look at `features`"
+            f"{chosen} pools by place, which has no attention: name another block, or look at "
+            "`features`"
         )
-    chosen = list(found)[find_block(len(found), block)]
     maps = shown.crop(found[chosen])
     cells = [
         heat(one, f"token {index}", "attention", shown.pixels) for index, one in enumerate(maps)

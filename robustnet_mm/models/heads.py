@@ -20,8 +20,8 @@ from robustnet_mm.arguments import (
 from robustnet_mm.registry import MODELS, build_part
 from robustnet_mm.weights import LoadableModule, WeightsSpec
 
-from .towers.timm_cnn import create_cnn, empty_trunk, layouts_of
 from .towers.timm_models import checked_args
+from .towers.timm_trunk import create_cnn, empty_trunk, layouts_of
 from .towers.vit import HEAD_PARTS, create_vit
 
 

@@ -183,7 +183,7 @@ def channel_strengths(model: nn.Module) -> dict[str, np.ndarray]:
     'exchange 0 squeeze' -> (D,), 'exchange 0 expand' -> (Cd,): the norm of the channel's weights in
     the layer that starts at zero, over sqrt(C) of its width C: the root mean square of what they
     add, were its inputs uncorrelated and of deviation 1. Or the size of the channel's gate. None
-    for ungated units.
+    for ungated units. What form='tokens' adds is much less: its layer reads means of many inputs.
     """
     found = {}
     for k, fiu in enumerate(net_of(model, "strengths").fius):

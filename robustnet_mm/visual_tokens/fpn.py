@@ -73,9 +73,14 @@ class VTFPN(BaseModule):
         """Maps (N, C_k, H_k, W_k) -> maps (N, C, H_k, W_k)
 
         Raises:
-            ValueError: Other levels come in than the neck was made for, or one of them has fewer
-                pixels than L.
+            ValueError: What comes in are no maps, or other levels than the neck was made for, or
+                one of them has fewer pixels than L.
         """
+        if not all(isinstance(feat, Tensor) for feat in maps):
+            raise ValueError(
+                "VTFPN reads maps of one level each, got other outputs: take a CNN as the "
+                "backbone, or put a TowerNeck before it"
+            )
         channels = tuple(feat.size(1) for feat in maps)
         if channels != self.in_channels:
             raise ValueError(

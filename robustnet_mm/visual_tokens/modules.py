@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustnet_mm.arguments import check_whole
+from robustnet_mm.arguments import check_choice, check_whole
 from robustnet_mm.models.grids import map_to_tokens
 
 
@@ -84,8 +84,10 @@ class RecurrentTokenizer(Tokenizer):
         self.filters = nn.Linear(token_channels, in_channels, bias=False)
 
     def scores(self, pixels, previous):
-        filters = self.filters(self.norm(previous))
-        return pixels @ filters.transpose(1, 2) * pixels.size(2) ** -0.5
+        if previous is None:
+            raise ValueError("RecurrentTokenizer needs the tokens of the module before, got None")
+        filters = self.filters(self.norm(previous)) * pixels.size(2) ** -0.5
+        return pixels @ filters.transpose(1, 2)
 
 
 class ClusterTokenizer(Tokenizer):
@@ -97,7 +99,8 @@ class ClusterTokenizer(Tokenizer):
     steps = 3
 
     def scores(self, pixels, previous):
-        return pixels @ self._centres(pixels).transpose(1, 2) * pixels.size(2) ** -0.5
+        centres = self._centres(pixels) * pixels.size(2) ** -0.5
+        return pixels @ centres.transpose(1, 2)
 
     @torch.no_grad()
     def _centres(self, pixels: Tensor) -> Tensor:
@@ -198,6 +201,7 @@ class Projector(nn.Module):
     ):
         super().__init__()
         key_channels = token_channels if key_channels is None else key_channels
+        check_whole("key_channels", key_channels, 1)
         check_whole("groups", groups, 1)
         if in_channels % groups or key_channels % groups:
             raise ValueError(
@@ -244,6 +248,7 @@ class VTModule(nn.Module):
         project: bool = True,
     ):
         super().__init__()
+        check_choice("tokenizer", tokenizer, TOKENIZERS)
         self.tokenizer = TOKENIZERS[tokenizer](in_channels, num_tokens, token_channels)
         self.transformer = TokenTransformer(token_channels, num_heads)
         self.projector = None

@@ -4,7 +4,14 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from robustnet_mm.arguments import check_choice, check_flag, check_init_cfg, check_whole
+from robustnet_mm.arguments import (
+    check_choice,
+    check_dict,
+    check_flag,
+    check_init_cfg,
+    check_names,
+    check_whole,
+)
 from robustnet_mm.models.towers import TimmCNNTower
 from robustnet_mm.models.towers.recompute import recompute
 from robustnet_mm.registry import MODELS
@@ -29,6 +36,8 @@ class TokenOutputs(NamedTuple):
 class VTResNet(LoadableModule):
     """timm's ResNet up to stride 16, then a `VTModule` for each block of its last stage.
 
+    Its outputs are for `VTTokenHead`.
+
     Args:
         depth: 18, 34, 50 or 101.
         num_tokens: L.
@@ -49,7 +58,8 @@ class VTResNet(LoadableModule):
         out_channels: Channels of the maps.
 
     Raises:
-        ValueError: Another depth or tokenizer, or heads that do not divide the width.
+        ValueError: Another depth or tokenizer, heads that do not divide the width, or a `cnn` that
+            is told its depth, levels or strides.
     """
 
     weights_spec = WeightsSpec("network")
@@ -69,15 +79,15 @@ class VTResNet(LoadableModule):
     ):
         super().__init__(init_cfg)
         check_init_cfg(self, init_cfg)
-        if depth not in VARIANTS:
+        if not isinstance(depth, int) or depth not in VARIANTS:
             known = ", ".join(map(str, VARIANTS))
             raise ValueError(f"depth must be one of {known}, got {depth!r}")
         check_choice("tokenizer", tokenizer, [n for n in TOKENIZERS if n != "recurrent"])
         check_flag("recurrent", recurrent)
         check_flag("with_cp", with_cp)
         check_whole("token_channels", token_channels, 1)
-        settings = dict(model_name=f"resnet{depth}", num_levels=3, with_cp=with_cp)
-        self.cnn = TimmCNNTower(**settings, **{"data_norm": data_norm, **(cnn or {})})
+        more = {"data_norm": data_norm, **_checked({} if cnn is None else cnn)}
+        self.cnn = TimmCNNTower(f"resnet{depth}", num_levels=3, with_cp=with_cp, **more)
         self.out_channels, self.token_channels = self.cnn.out_channels, token_channels
         self.with_cp = with_cp
         num_modules, groups = VARIANTS[depth]
@@ -124,3 +134,15 @@ class VTResNet(LoadableModule):
         if part == "cnn":
             return self.cnn.get_layer_depth(rest)[0], num_layers
         return num_blocks + int(rest.split(".")[0]) + 1, num_layers
+
+
+def _checked(cnn: dict) -> dict:
+    given = ("model_name", "num_levels", "with_cp", "type")
+    check_dict("cnn", cnn, "dict(frozen_stages=1, init_cfg=...)")
+    check_names("cnn", cnn, TimmCNNTower, given)
+    if "output_stride" in (cnn.get("model_args") or {}):
+        raise ValueError(
+            "cnn.model_args of VTResNet must not have output_stride, got "
+            f"{cnn['model_args']}: the tokens are made at stride 16"
+        )
+    return cnn

@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
 from robustnet_mm.look import Subject, view_attention
+from robustnet_mm.look.places import default_names
 from robustnet_mm.look.token_maps import token_attention
 
 CONFIG = ROOT / "configs/own_data/vt-resnet_own-folders.py"
@@ -71,4 +72,10 @@ def test_what_cannot_be_shown_is_named(classifier, image, data, tmp_path):
         view_attention(classifier, image, block=7)
     options = {"model.backbone.tokenizer": "pooling"}
     pooled = subject(CONFIG, data / "crops", tmp_path / "pooled.pth", **options)
+    with pytest.raises(ValueError, match=r"vt\.0\.tokenizer pools by place"):
+        view_attention(pooled, image, block=0)
     assert list(view_attention(pooled, image)[1]) == ["backbone.vt.1.tokenizer"]
+
+
+def test_the_resnet_inside_is_a_cnn_to_the_other_views(classifier):
+    assert default_names(classifier.model)[0] == "backbone.cnn.model.layer1.0"

@@ -74,6 +74,7 @@ def test_a_level_reads_its_own_tokens():
             lambda: small()(maps(12, 20)[:2]),
             r"must be those of the backbone's maps, \(8, 16\), got",
         ),
+        (lambda: small()(((), torch.randn(1, 4, 32))), "reads maps of one level each"),
         (lambda: VTFPN([]), "a number for each map of the backbone, got none"),
         (lambda: small(num_outs=2), "num_outs must be a whole number from 3 on, got 2: it counts"),
         (lambda: small()(maps(4, 5)), "at most the pixels of the map, 1 x 1, got 2"),

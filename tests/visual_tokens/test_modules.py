@@ -36,12 +36,21 @@ def test_a_recurrent_tokenizer_looks_for_what_the_tokens_before_say():
     assert not torch.equal(made(FEAT, TOKENS).tokens, made(FEAT, -TOKENS).tokens)
 
 
-def test_clusters_of_a_map_of_two_halves_are_the_halves():
-    feat = torch.zeros(1, 2, 4, 6)
-    feat[:, 0, :2], feat[:, 1, 2:] = 30.0, 40.0
-    found = ClusterTokenizer(2, 2, 2)(feat)
-    close(found.tokens, torch.tensor([[[30.0, 0.0], [0.0, 40.0]]]))
-    assert found.attention[0, 0, 2:].max() < 1e-6 and found.attention[0, 1, :2].max() < 1e-6
+def test_clusters_are_those_of_k_means():
+    """Two clouds of unequal size; both centres start in the first, whose pixels come first."""
+    first, second = torch.tensor([9.0, 0.0]), torch.tensor([0.0, 9.0])
+    clouds = torch.cat([first + 0.1 * torch.randn(28, 2), second + 0.1 * torch.randn(4, 2)])
+    pixels = clouds[[*range(14), *range(28, 32), *range(14, 28)]]  # the last is of the first cloud
+    found = ClusterTokenizer(2, 2, 2)._centres(pixels[None])
+    means = torch.stack([clouds[:28].mean(0), clouds[28:].mean(0)])
+    order = found[0, :, 0].argsort(descending=True)
+    close(found[0, order], means, ClusterTokenizer.steps)
+
+
+def test_a_cluster_tokenizer_weighs_by_likeness_to_the_centres():
+    made = ClusterTokenizer(24, 4, 32)
+    attention = F.softmax(PIXELS @ made._centres(PIXELS).transpose(1, 2) / 24**0.5, 1)
+    close(made(FEAT).tokens, attention.transpose(1, 2) @ PIXELS @ made.value.weight.T, 4)
 
 
 def test_pooling_takes_the_mean_of_each_place():
@@ -102,6 +111,9 @@ def test_any_map_with_a_pixel_for_each_token_will_do(size):
         (lambda: TokenTransformer(36, 2), "a multiple of 4 . num_heads = 8, got 36"),
         (lambda: Projector(24, 32, groups=5), "must divide 24 .* and 32 .* got 5"),
         (lambda: FilterTokenizer(24, 0, 32), "num_tokens must be .* got 0"),
+        (lambda: RecurrentTokenizer(24, 4, 32)(FEAT), "needs the tokens of the module before"),
+        (lambda: Projector(8, 8, 0), "key_channels must be .* got 0"),
+        (lambda: VTModule(24, 32, 4, "nope"), "tokenizer must be one of filter, .* got 'nope'"),
     ],
 )
 def test_wrong_sizes_are_named_with_what_is_allowed(make, message):

@@ -8,6 +8,7 @@ from mmpretrain.structures import DataSample
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from robustnet_mm.models import TimmCNNTower
 from robustnet_mm.registry import MODELS
 from robustnet_mm.visual_tokens import TokenOutputs, VTResNet
 from robustnet_mm.visual_tokens.head import VTTokenHead
@@ -58,7 +59,6 @@ def test_more_tokens_cost_a_filter_each_and_nothing_else():
 
 def test_each_module_has_weights_of_its_own():
     first, second, third = small(34).vt
-    second.requires_grad_(False)
     shared = [{id(p) for p in module.parameters()} for module in (first, second, third)]
     assert not shared[0] & shared[1] and not shared[1] & shared[2]
     assert third.projector is None and second.projector is not None
@@ -84,6 +84,17 @@ def test_a_published_file_starts_all_but_the_tokens(tmp_path):
     file = torch.load(tmp_path / "resnet18.pth")
     own = net.cnn.model.state_dict()
     assert own and all(torch.equal(value, file[key]) for key, value in own.items())
+
+
+def test_a_file_of_the_whole_resnet_as_a_tower_of_this_package_starts_it_too(tmp_path):
+    whole = TimmCNNTower("resnet18")
+    weights = {f"backbone.{key}": value for key, value in whole.state_dict().items()}
+    torch.save(dict(state_dict=weights), tmp_path / "twin.pth")
+    start = dict(type="robustnet_mm.PretrainedTower", checkpoint=str(tmp_path / "twin.pth"))
+    net = small(cnn=dict(init_cfg=dict(start, prefix="backbone.")))
+    net.init_weights()
+    own = net.cnn.state_dict()
+    assert own and all(torch.equal(value, whole.state_dict()[key]) for key, value in own.items())
 
 
 def test_weights_of_another_depth_are_named(tmp_path):
@@ -153,6 +164,11 @@ def test_the_head_classifies_the_mean_of_the_tokens():
     "make, message",
     [
         (lambda: VTResNet(152), "depth must be one of 18, 34, 50, 101, got 152"),
+        (lambda: VTResNet([18]), r"depth must be one of 18, 34, 50, 101, got \[18\]"),
+        (lambda: small(cnn="resnet18"), "cnn must be a dict such as .* got 'resnet18'"),
+        (lambda: small(cnn=dict(frozen_stage=1)), "cnn.frozen_stage is no argument.*frozen_stages"),
+        (lambda: small(cnn=dict(num_levels=2)), "cnn.num_levels is no argument of TimmCNNTower"),
+        (lambda: small(cnn=dict(model_args=dict(output_stride=16))), "must not have output_stride"),
         (lambda: small(tokenizer="recurrent"), "tokenizer must be one of filter, cluster, pooling"),
         (lambda: VTResNet(18, token_channels=100), "multiple of 4 . num_heads = 64, got 100"),
         (lambda: VTResNet(18)(torch.randn(1, 3, 32, 32)), "num_tokens must be at most .* 2 x 2"),

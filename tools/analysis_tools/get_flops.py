@@ -118,7 +118,9 @@ def print_rows(rows: dict[str, dict]):
     for name, row in rows.items():
         parameters, multiply_adds = row["counted"]
         seconds = f"{row['seconds']:.3f}" if "seconds" in row else ""
-        published = row["published"]
+        published = dict(row["published"])
+        if tuple(published.get("shape", row["shape"])) != row["shape"]:
+            published.pop("multiply_adds", None)  # they are of another shape
         known = [f"{published[k]} {unit}" for k, unit in UNITS.items() if k in published]
         source = f" ({published['source']})" if published else ""
         print(

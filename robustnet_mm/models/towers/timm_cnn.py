@@ -8,11 +8,9 @@ forward passes stay timm's own.
 import logging
 import re
 
-import torch
 from mmengine.logging import print_log
 from timm.models import _efficientnet_blocks, byobnet, convnext, regnet, resnet
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from robustnet_mm.arguments import check_whole
 from robustnet_mm.registry import MODELS
@@ -21,18 +19,8 @@ from robustnet_mm.weights.spec import Rows
 
 from ..grids import add_guide
 from .base import CNNTower
-from .recompute import frozen_statistics
-from .timm_models import checked_args, create_timm_model, norm_of
-
-# timm's network -> (what runs before the first block, what holds the blocks)
-_TRUNKS = {
-    "ResNet": (("conv1", "bn1", "act1", "maxpool"), ("layer1", "layer2", "layer3", "layer4")),
-    "RegNet": (("stem",), ("s1", "s2", "s3", "s4")),
-    "EfficientNet": (("conv_stem", "bn1"), ("blocks",)),
-    "MobileNetV3": (("conv_stem", "bn1"), ("blocks",)),
-    "SENet": (("layer0", "pool0"), ("layer1", "layer2", "layer3", "layer4")),
-}
-_OTHER_TRUNK = (("stem",), ("stages",))  # ConvNeXt and many more
+from .timm_models import norm_of
+from .timm_trunk import WORKING, create_cnn, follow, layouts_of, level_ends
 
 # timm's block -> (its spatial convolution, the module whose output is that one's, activated)
 _INSIDES = {
@@ -47,11 +35,6 @@ _INSIDES = {
     _efficientnet_blocks.InvertedResidual: ("conv_dw", "bn2"),
     _efficientnet_blocks.EdgeResidual: ("conv_exp", "bn1"),
 }
-_WORKING = (
-    "ResNet, ResNeXt, Wide-ResNet, SE- and ECA-ResNet, RegNet, ConvNeXt(V2), MobileNetV2/V3 and "
-    "EfficientNet(V2), or any network of timm with a stem and stages"
-)
-_LEVEL_STRIDES = (4, 8, 16, 32, 64)
 
 
 class TimmBlock(nn.Module):
@@ -153,22 +136,25 @@ class TimmCNNTower(CNNTower):
             self.model.add_module(name, getattr(model, name))
         # no ModuleList: the blocks are registered in `model`, under timm's own names
         try:
-            found = _follow(model, stem, holders)
+            found = follow(model, stem, holders)
         except (RuntimeError, TypeError, ValueError, AttributeError, AssertionError) as error:
             reason = str(error) or "it refuses an image of 64 x 64"
             raise ValueError(
-                f"{model_name!r} cannot be followed block by block ({reason}): take {_WORKING}"
+                f"{model_name!r} cannot be followed block by block ({reason}): take {WORKING}"
             ) from error
-        self.level_ends = _level_ends(found)
+        ends = level_ends(found)
         if num_levels is not None:
-            check_whole(f"num_levels of {model_name}", num_levels, 1, len(self.level_ends))
-            self.level_ends = self.level_ends[:num_levels]
+            check_whole(f"num_levels of {model_name}", num_levels, 1, len(ends))
+        self.level_ends = ends[:num_levels]
+        left = []
+        if len(self.level_ends) < len(ends):
             found = found[: self.level_ends[-1] + 1]
-            rest += self._leave_all_but([part for parts, *_ in found for part in parts])
+            left = self._leave_all_but([part for parts, *_ in found for part in parts])
         self.weights_spec = WeightsSpec(
             "cnn",
             layouts_of(model),
-            _keys(kept, rest),
+            _keys(kept, rest + left),
+            tuple(f"model.{name}." for name in left),
             model_name=model_name,
             assumed_mean=own_norm["mean"] if given is None else None,
             trains_norms=not self.norm_eval,
@@ -233,100 +219,3 @@ def _keys(kept: tuple[str, ...], left: list[str]) -> Rows:
     """timm's key -> the tower's; None for what it leaves."""
     rows = [(rf"({'|'.join(map(re.escape, left))})(\..*)?", None)] if left else []
     return [*rows, (rf"({'|'.join(kept)})(\..*)?", r"model.\g<0>")]
-
-
-def create_cnn(model_name: str, model_args: dict | None) -> tuple[nn.Module, tuple]:
-    """timm's whole network, and the names of its stem and of what holds its blocks.
-
-    Raises:
-        ValueError: Unknown name, or a network without stages.
-    """
-    model = create_timm_model(model_name, "*", **checked_args(model_args))
-    trunk = _TRUNKS.get(type(model).__name__, _OTHER_TRUNK)
-    if not all(isinstance(getattr(model, n, None), nn.Module) for n in sum(trunk, ())):
-        plain_vit = type(model).__name__ in ("VisionTransformer", "Eva", "Beit")
-        hint = "it is a ViT: name it in ViTTower" if plain_vit else ""
-        raise ValueError(
-            f"TimmCNNTower needs a CNN with a stem and stages, which {model_name!r} (a "
-            f"{type(model).__name__}) has not: {hint or 'take ' + _WORKING}"
-        )
-    return model, trunk
-
-
-def layouts_of(model: nn.Module) -> tuple[str, ...]:
-    """Whose names the model's keys are, in the words of the key tables."""
-    name = type(model).__name__
-    return ("EfficientNet",) if name == "MobileNetV3" else (name,)  # built of the same blocks
-
-
-def empty_trunk(model: nn.Module, trunk: tuple[str, ...]) -> nn.Module:
-    """What timm does after the last block: the model with a trunk that passes its input on."""
-    for name in trunk:
-        setattr(model, name, nn.Sequential())
-    return model
-
-
-@torch.no_grad()
-def _follow(model: nn.Module, stem: tuple[str, ...], holders: tuple[str, ...]) -> list[tuple]:
-    """Find the blocks which, one by one, give just the features that timm's network gives.
-
-    Two images are run, whose statistics the norms take, so that random weights do not overflow.
-    The model is left without its trunk.
-
-    Returns:
-        (what runs in a row, (channels that enter, that leave), stride) of each block, in order.
-
-    Raises:
-        ValueError: The blocks give something else.
-    """
-    images = torch.linspace(-2, 2, 2 * 3 * 64 * 64).view(2, 3, 64, 64).sin()
-    first = nn.Sequential(*(getattr(model, name) for name in stem))
-    stages = nn.Sequential(*(getattr(model, name) for name in holders))
-    model.eval()
-    for module in model.modules():
-        module.train(isinstance(module, _BatchNorm))
-    reason = "its stem and stages alone do not give its features"
-    with frozen_statistics(model):
-        expected = model.forward_features(images)
-        end = empty_trunk(model, (*stem, *holders))
-        for fine in (True, False):  # blocks within stages, or whole stages
-            try:
-                feat, found = _run(_flatten(stages, fine), first(images))
-                same = feat.ndim == 4 and torch.equal(end.forward_features(feat), expected)
-            except (RuntimeError, TypeError) as error:
-                reason, same = str(error), False
-            if same:
-                first.train()
-                stages.train()
-                return found
-    raise ValueError(reason)
-
-
-def _level_ends(found: list[tuple]) -> list[int]:
-    """The last block of each stride that is a level of the pyramid."""
-    strides = [*(stride for *_, stride in found), None]
-    ends = [u for u in range(len(found)) if strides[u] != strides[u + 1]]
-    return [u for u in ends if strides[u] in _LEVEL_STRIDES]
-
-
-def _run(blocks: list[list[nn.Module]], feat: Tensor) -> tuple[Tensor, list[tuple]]:
-    found = []
-    for parts in blocks:
-        entering = feat.size(1)
-        for part in parts:
-            feat = part(feat)
-        found.append((parts, (entering, feat.size(1)), 64 // feat.size(-1)))
-    return feat, found
-
-
-def _flatten(part: nn.Module, fine: bool) -> list[list[nn.Module]]:
-    """What runs in a row for each block of a stage, or of a row of stages."""
-    if isinstance(part, (nn.Sequential, regnet.RegStage)):
-        return [found for child in part.children() for found in _flatten(child, fine)]
-    if fine and isinstance(getattr(part, "blocks", None), nn.Sequential):
-        before = (
-            [part.downsample] if isinstance(getattr(part, "downsample", None), nn.Module) else []
-        )
-        first, *others = part.blocks
-        return [[*before, first], *([block] for block in others)]
-    return [[part]]
