@@ -80,6 +80,7 @@ setup(
             "scipy>=1.11",
             "pycocotools>=2.0.8",
         ],
+        "export": ["onnx>=1.18", "onnxscript>=0.5", "onnxruntime>=1.22"],
         "style": ["torchmetrics>=1.6"],
         "seg": ["ftfy", "regex", "prettytable"],  # of mmseg, which is not named either
         "dev": ["pytest>=8", "pytest-xdist>=3.6", "ruff"],

@@ -16,7 +16,7 @@ FLOORS = [
     {"datasets"},
     {"engine"},
     {"attention", "visual_tokens"},
-    {"look", "studies", "style_transfer", "selfsup", "segmentation"},
+    {"look", "studies", "style_transfer", "selfsup", "segmentation", "export"},
 ]
 HEIGHT = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 

@@ -8,7 +8,7 @@ ends in a linear layer that starts at zero.
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .grids import map_to_tokens, tokens_to_map
+from .grids import map_to_tokens, patch_tokens, tokens_to_map
 from .zero_linear import ZeroLinear
 
 NUM_TOKENS = 16
@@ -44,8 +44,7 @@ class TokenSqueeze(nn.Module):
         self.linear = ZeroLinear(in_channels, embed_dims)
 
     def forward(self, detail: Tensor, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
-        patches = tokens[:, -grid[0] * grid[1] :]
-        return self.linear(self.reading(map_to_tokens(detail), patches))
+        return self.linear(self.reading(map_to_tokens(detail), patch_tokens(tokens, grid)))
 
 
 class TokenExpand(nn.Module):
@@ -60,6 +59,5 @@ class TokenExpand(nn.Module):
         self.linear = ZeroLinear(embed_dims, out_channels)
 
     def forward(self, tokens: Tensor, detail: Tensor, grid: tuple[int, int]) -> Tensor:
-        patches = tokens[:, -grid[0] * grid[1] :]
-        read = self.reading(patches, map_to_tokens(detail))
+        read = self.reading(patch_tokens(tokens, grid), map_to_tokens(detail))
         return tokens_to_map(self.linear(read), tuple(detail.shape[-2:]))

@@ -63,7 +63,7 @@ def cut_positions(
     if table is not None:
         cut = windows.cut(table.flatten(0, -3)).unflatten(0, table.shape[:-2])
         window_table = cut.transpose(-4, -3).flatten(-5, -4)  # windows before heads
-    if real is not None or any(windows.padding):
+    if real is not None or windows.pads:
         if real is None:
             real = torch.ones(num_images, windows.grid[0] * windows.grid[1], device=device).bool()
         mask = windows.cut(real[..., None])[..., 0]  # (N, windows, s*t)

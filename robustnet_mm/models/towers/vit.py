@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import ceil
 
 import timm
 import torch
@@ -19,7 +18,7 @@ from .base import TransformerTower
 from .positions import Positions, cut_positions, of_each_image, real_patches
 from .timm_models import checked_args, create_timm_model, norm_of
 from .vit_families import FAMILIES, any_size
-from .windows import Windows
+from .windows import Windows, count
 
 # what timm does after the last block, which belongs to `TimmViTClassifier`
 HEAD_PARTS = ("norm", "attn_pool", "fc_norm", "head_drop", "head", "head_dist")
@@ -131,7 +130,7 @@ class ViTTower(TransformerTower):
                 f"an image must be at least one patch of {p} x {q} pixels, got {height} x {width}: "
                 "resize it, or choose a ViT with smaller patches"
             )
-        grid = (ceil(height / p), ceil(width / q))
+        grid = (count(height, p), count(width, q))
         if owns is None:
             patches, real = self.model.patch_embed(images), None
             tokens, table = self.family.enter(self.model, patches, grid)
@@ -158,10 +157,10 @@ class ViTTower(TransformerTower):
                 "sizes of padded images are not for BEiT, whose bias belongs to the whole grid: "
                 "give none, or take a ViT with a table of positions or rotary positions"
             )
-        return tuple((ceil(height / p), ceil(width / q)) for height, width in sizes)
+        return tuple((count(height, p), count(width, q)) for height, width in sizes)
 
     def _positions(self, patches: Tensor, grid, table: Tensor | None, real=None) -> Positions:
-        prefix, num_images = self.num_prefix_tokens, len(patches)
+        prefix, num_images = self.num_prefix_tokens, patches.size(0)
         mask = None if real is None else F.pad(real[:, None, None], (prefix, 0), value=True)
         if self.window_size is None:
             return Positions(grid, table, mask)

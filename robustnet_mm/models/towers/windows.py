@@ -6,11 +6,17 @@ its end, and the padding is masked as keys, so that no real token sees it.
 """
 
 from dataclasses import dataclass
-from math import ceil
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+
+def count(length: int, part: int) -> int:
+    """Parts that cover a length, the last perhaps not full; also of lengths that an export leaves
+    open, for which `math.ceil` has no meaning and `-(-length // part)` another in ONNX.
+    """
+    return (length + part - 1) // part
 
 
 @dataclass(frozen=True)
@@ -31,13 +37,13 @@ class Windows:
     @property
     def counts(self) -> tuple[int, int]:
         """Windows in a column and in a row."""
-        return ceil(self.grid[0] / self.most), ceil(self.grid[1] / self.most)
+        return count(self.grid[0], self.most), count(self.grid[1], self.most)
 
     @property
     def size(self) -> tuple[int, int]:
         """(height, width) of a window in patches."""
         (h, w), (rows, columns) = self.grid, self.counts
-        return ceil(h / rows), ceil(w / columns)
+        return count(h, rows), count(w, columns)
 
     @property
     def padding(self) -> tuple[int, int]:
@@ -45,11 +51,16 @@ class Windows:
         sides = zip(self.counts, self.size, self.grid, strict=True)
         return tuple(count * size - side for count, size, side in sides)
 
+    @property
+    def pads(self) -> bool:
+        """Whether there is padding; an export has it always, so that one graph fits any grid."""
+        return torch.compiler.is_exporting() or any(self.padding)
+
     def cut(self, patches: Tensor) -> Tensor:
         """(N, h*w, D) -> (N, windows, s*t, D), zeros as padding."""
         (rows, columns), size = self.counts, self.size
         x = patches.unflatten(1, self.grid)
-        if any(self.padding):
+        if self.pads:
             x = F.pad(x, (0, 0, 0, self.padding[1], 0, self.padding[0]))
         x = x.unflatten(2, (columns, size[1])).unflatten(1, (rows, size[0]))  # (N, r, s, c, t, D)
         return x.transpose(2, 3).flatten(3, 4).flatten(1, 2)
