@@ -1,6 +1,6 @@
 """RobustNet nano with SegFormer's head on the label maps of DigitScenes, 12 epochs on a CPU.
 
-    DATA_ROOT=data/digit_scenes IMAGE_SIZE=192 EPOCHS=12 BATCH=8 python tools/train.py \
+    DATA_ROOT=data/digit_scenes IMAGE_SIZE=192 EPOCHS=12 BATCH=2 python tools/train.py \
         configs/digit_scenes/segformer_robustnet-nano_digit-scenes.py
 
 `python tools/demo.py` makes the data. It starts from the classifier that
