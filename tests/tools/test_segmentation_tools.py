@@ -44,7 +44,8 @@ def test_the_numbers_of_a_checkpoint_stand_beside_their_floors(start, tmp_path):
     said = start("significance", CONFIG, "--random", "--out", "random.json")
     found = json.loads((tmp_path / "random.json").read_text())
     assert found["significance/foreground"] == pytest.approx(1, abs=0.3)
-    assert f"| foreground | {found['significance/foreground']:.3f} | 1.000 | 1.000 |" in said
+    value, half = (found[f"significance/foreground{end}"] for end in ("", "_interval"))
+    assert f"| foreground | {value:.3f} ± {half:.3f} | 1.000 | 1.000 |" in said and half > 0
     with DefaultScope.overwrite_default_scope("mmseg"):
         model = MODELS.build(Config.fromfile(CONFIG).model)
     for block in model.backbone.vit.blocks:
