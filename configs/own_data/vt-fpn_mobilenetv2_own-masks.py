@@ -6,15 +6,13 @@
 docs/segmentation.md says what the folder holds.
 """
 
-_base_ = [
-    "../_base_/own_masks.py",
-    "../_base_/own_mobilenetv2-deit-tiny.py",
-    "../_base_/panoptic_fpn.py",
-]
+_base_ = "./fpn_mobilenetv2_own-masks.py"
 model = dict(
-    backbone=dict(_delete_=True, **_base_.cnn),
     neck=dict(
-        type="robustnet_mm.VTFPN", in_channels=_base_.widths, out_channels=128, token_channels=512
-    ),
-    decode_head=dict(**_base_.fpn_head, in_channels=[128] * 4, num_classes=len(_base_.classes)),
+        _delete_=True,
+        type="robustnet_mm.VTFPN",
+        in_channels=_base_.widths,
+        out_channels=128,
+        token_channels=512,
+    )
 )

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from statistics import stdev
 
 from mmengine.evaluator import BaseMetric
-from scipy.stats import t
 
 from robustnet_mm.arguments import check_wholes
 from robustnet_mm.registry import METRICS
@@ -36,7 +35,10 @@ class SignificanceMetric(BaseMetric):
         collect_device: str = "cpu",
         prefix: str | None = None,
     ):
+        from scipy.stats import t  # extra `analysis`
+
         super().__init__(collect_device, prefix)
+        self._student = t
         if foreground is not None:
             foreground = list(check_wholes("foreground", tuple(foreground), 0))
         self.foreground = foreground
@@ -60,6 +62,6 @@ class SignificanceMetric(BaseMetric):
                 if real:
                     means[name + field] = sum(real) / len(real)
                 if len(real) > 1 and not field:
-                    half = t.ppf(0.975, len(real) - 1) * stdev(real) / len(real) ** 0.5
+                    half = self._student.ppf(0.975, len(real) - 1) * stdev(real) / len(real) ** 0.5
                     means[f"{name}_interval"] = float(half)
         return means

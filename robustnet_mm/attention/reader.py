@@ -95,17 +95,15 @@ class TokenAttention(Attention):
         found, number = [], self.real.sum(1)[:, None, None]
         for rows in self.rows:
             if self.asked == "class":
-                mean = self.patches(rows, slice(0, 1))[:, :, 0]
+                row = self.patches(rows, slice(0, 1))[:, :, 0]
+                found.append(row * number.to(row.device))
             else:
                 parts = (
                     checkpoint(self._received, rows, chunk, use_reentrant=False)
                     for chunk in self.chunks()
                 )
-                total = sum(parts)
-                mean = total / number.to(total.device)
-            found.append(mean)
-        means = torch.cat(found, 1)
-        return (means * number.to(means.device)).unflatten(2, self.grid)
+                found.append(sum(parts))
+        return torch.cat(found, 1).unflatten(2, self.grid)
 
     def spread(self, tokens: Tensor) -> Tensor:
         """As of `Attention`."""
@@ -128,12 +126,12 @@ class UniformAttention(TokenAttention):
     def patches(self, rows: Callable, queries: slice) -> Tensor:
         """The same everywhere, but in the padding."""
         found = super().patches(rows, queries)
-        return torch.zeros_like(found) + self._shares().to(found.device)[:, None, None]
+        return self._shares().to(found.device)[:, None, None].expand_as(found)
 
     def maps(self) -> Tensor:
         """Ones, and zeros in the padding."""
         found = super().maps()
-        return torch.zeros_like(found) + self.real.to(found.device).unflatten(1, self.grid)[:, None]
+        return self.real.to(found.device).unflatten(1, self.grid)[:, None].expand_as(found)
 
     def spread(self, tokens: Tensor) -> Tensor:
         """The mean of all patches."""

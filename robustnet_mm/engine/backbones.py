@@ -1,4 +1,4 @@
-"""The backbone of a config alone, with its weights."""
+"""The model of a config, and its backbone alone with its weights."""
 
 from mmengine.config import Config
 from mmengine.device import get_device
@@ -7,6 +7,15 @@ from torch import nn
 
 from robustnet_mm.weights.files import find_state_dict, read_checkpoint
 from robustnet_mm.weights.load import load_into
+
+
+def build_model(cfg: Config) -> nn.Module:
+    """The model as the Runner builds it: a preprocessor beside it in the config is its own."""
+    model = dict(cfg.model)
+    if "data_preprocessor" not in model and "data_preprocessor" in cfg:
+        model["data_preprocessor"] = cfg.data_preprocessor
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        return MODELS.build(model)
 
 
 def build_backbone(cfg: Config, checkpoint: str | None = None, random: bool = False) -> nn.Module:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 import torch
+from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from robustnet_mm.arguments import check_choice
@@ -56,12 +57,8 @@ class Part(nn.Module):
         if self.part == "neck":
             features = self.model.neck(self.model.backbone(images))
             return {f"level_{k}": level for k, level in enumerate(features)}
-        found = (
-            self.model(images, mode="tensor")
-            if hasattr(self.model, "data_preprocessor")
-            else (self.model(images))
-        )
-        return dict(_of_heads(found))
+        mode = dict(mode="tensor") if isinstance(self.model, BaseModel) else {}
+        return dict(_of_heads(self.model(images, **mode)))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """(N, 3, H, W) -> the outputs"""

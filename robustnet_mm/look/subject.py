@@ -10,12 +10,13 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.device import get_device
-from mmengine.registry import DATASETS, MODELS, init_default_scope
+from mmengine.registry import DATASETS, init_default_scope
 from torch import Tensor, nn
 
 from robustnet_mm.attention.masks import VOID, default_foreground, need_classes
 from robustnet_mm.datasets.checks import leaf_datasets
 from robustnet_mm.datasets.loading import IMAGE_SUFFIXES, LoadImage
+from robustnet_mm.engine.backbones import build_model
 from robustnet_mm.engine.checks import check_normalization
 from robustnet_mm.engine.launch import read_config
 from robustnet_mm.hosts import host_of
@@ -76,10 +77,7 @@ class Subject:
         check_normalization(self.cfg)
         init_default_scope(self.cfg.default_scope)
         content = read_checkpoint(checkpoint)
-        model = dict(self.cfg.model)
-        if "data_preprocessor" not in model and "data_preprocessor" in self.cfg:
-            model["data_preprocessor"] = self.cfg.data_preprocessor
-        self.model: nn.Module = MODELS.build(model)
+        self.model: nn.Module = build_model(self.cfg)
         load_into(self.model, find_state_dict(content), checkpoint)
         self.model.to(get_device()).eval()
         host = host_of(self.cfg, of_images=True)

@@ -19,10 +19,11 @@ from statistics import median
 import torch
 from benchmark import in_rounds
 from mmengine.config import Config, DictAction
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import init_default_scope
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from robustnet_mm.engine.backbones import build_model
 from robustnet_mm.hosts import Host, host_of
 
 UNITS = dict(parameters="M", multiply_adds="G")
@@ -82,26 +83,19 @@ def read(config: str, args: argparse.Namespace) -> tuple[Config, tuple[int, int]
 def build(cfg: Config, shape: tuple[int, int]) -> tuple[torch.nn.Module, dict]:
     """The model, and an image for it."""
     init_default_scope(cfg.default_scope)
-    model = dict(cfg.model)
-    if "data_preprocessor" in cfg:  # as the Runner does
-        model.setdefault("data_preprocessor", cfg.data_preprocessor)
-    return MODELS.build(model).eval(), make_input(host_of(cfg), shape)
+    return build_model(cfg).eval(), make_input(host_of(cfg), shape)
 
 
-def passes(found: dict[str, tuple]) -> dict[str, Callable]:
-    """What is timed of each model: an image to its outputs, without what follows them."""
+def pass_of(model: torch.nn.Module, data: dict) -> Callable:
+    """What is timed: an image to the outputs of the head, without what follows them."""
+    images = model.data_preprocessor(data, False)["inputs"]
+    head = getattr(model, "decode_head", getattr(model, "head", torch.nn.Identity()))
 
-    def forward(model, data):
-        images = model.data_preprocessor(data, False)["inputs"]
+    @torch.no_grad()
+    def run():
+        head(model.extract_feat(images))
 
-        @torch.no_grad()
-        def run():
-            features = model.extract_feat(images)
-            getattr(model, "decode_head", getattr(model, "head", torch.nn.Identity()))(features)
-
-        return run
-
-    return {name: forward(model, data) for name, (model, data) in found.items()}
+    return run
 
 
 def print_parts(config: str, shape: tuple[int, int], parts: dict):
@@ -131,7 +125,7 @@ def print_rows(rows: dict[str, dict]):
 
 def main():
     args = parse_args()
-    rows, built = {}, {}
+    rows, steps = {}, {}
     for config in args.configs:
         cfg, shape = read(config, args)
         model, data = build(cfg, shape)
@@ -140,10 +134,10 @@ def main():
             print_parts(config, shape, parts)
             return
         rows[config] = dict(shape=shape, counted=parts["all"], published=cfg.get("published", {}))
-        built[config] = model, data
+        steps[config] = pass_of(model, data)
     if args.time:
         torch.set_num_threads(1)
-        for config, seconds in in_rounds(passes(built), rounds=5).items():
+        for config, seconds in in_rounds(steps, rounds=5).items():
             rows[config]["seconds"] = median(seconds)
     print_rows(rows)
 

@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 
 from mmengine.config import DictAction
-from mmengine.registry import MODELS, DefaultScope
 
+from robustnet_mm.engine.backbones import build_model
 from robustnet_mm.engine.checks import check_normalization
 from robustnet_mm.engine.launch import read_config
 from robustnet_mm.export import PARTS, Part, export_onnx, export_program
@@ -44,8 +44,7 @@ def main():
     cfg = read_config(args.config, args.cfg_options)
     check_normalization(cfg)
     preprocessor = dict(cfg.model.get("data_preprocessor") or cfg.data_preprocessor)
-    with DefaultScope.overwrite_default_scope(cfg.default_scope):
-        model = MODELS.build(cfg.model).eval()
+    model = build_model(cfg)
     load_into(model, find_state_dict(read_checkpoint(args.checkpoint)), args.checkpoint)
     part = Part(model, args.part)
     if not args.no_fold:

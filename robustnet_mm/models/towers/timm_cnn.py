@@ -20,7 +20,7 @@ from robustnet_mm.weights.spec import Rows
 from ..grids import add_guide
 from .base import CNNTower
 from .timm_models import norm_of
-from .timm_trunk import WORKING, create_cnn, follow, layouts_of, level_ends
+from .timm_trunk import blocks_of, create_cnn, layouts_of, level_ends
 
 # timm's block -> (its spatial convolution, the module whose output is that one's, activated)
 _INSIDES = {
@@ -135,13 +135,7 @@ class TimmCNNTower(CNNTower):
         for name in kept:
             self.model.add_module(name, getattr(model, name))
         # no ModuleList: the blocks are registered in `model`, under timm's own names
-        try:
-            found = follow(model, stem, holders)
-        except (RuntimeError, TypeError, ValueError, AttributeError, AssertionError) as error:
-            reason = str(error) or "it refuses an image of 64 x 64"
-            raise ValueError(
-                f"{model_name!r} cannot be followed block by block ({reason}): take {WORKING}"
-            ) from error
+        found = blocks_of(model_name, model, layout)
         ends = level_ends(found)
         if num_levels is not None:
             check_whole(f"num_levels of {model_name}", num_levels, 1, len(ends))

@@ -55,8 +55,23 @@ def empty_trunk(model: nn.Module, trunk: tuple[str, ...]) -> nn.Module:
     return model
 
 
+def blocks_of(model_name: str, model: nn.Module, layout: tuple) -> list[tuple]:
+    """The blocks of timm's network as `_follow` finds them; `layout` is that of `create_cnn`.
+
+    Raises:
+        ValueError: They cannot be found; says why.
+    """
+    try:
+        return _follow(model, *layout)
+    except (RuntimeError, TypeError, ValueError, AttributeError, AssertionError) as error:
+        reason = str(error) or "it refuses an image of 64 x 64"
+        raise ValueError(
+            f"{model_name!r} cannot be followed block by block ({reason}): take {WORKING}"
+        ) from error
+
+
 @torch.no_grad()
-def follow(model: nn.Module, stem: tuple[str, ...], holders: tuple[str, ...]) -> list[tuple]:
+def _follow(model: nn.Module, stem: tuple[str, ...], holders: tuple[str, ...]) -> list[tuple]:
     """Find the blocks which, one by one, give just the features that timm's network gives.
 
     Two images are run, whose statistics the norms take, so that random weights do not overflow.
