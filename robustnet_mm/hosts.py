@@ -27,6 +27,7 @@ class Host:
         sides: Usual height and width of an image in pixels.
         detects: Whether its models give boxes.
         segments: Whether its models give a label map.
+        cuts: Whether its test pipelines cut every image to one size.
     """
 
     sample: tuple[str, str]
@@ -39,6 +40,7 @@ class Host:
     sides: tuple[int, ...] = (224,)
     detects: bool = False
     segments: bool = False
+    cuts: bool = False
 
     def sample_type(self) -> type:
         """The class of its data samples; imports the host."""
@@ -65,6 +67,7 @@ HOSTS = {
         dump="DumpResults",
         draw=(dict(enable=True), "default_hooks.visualization.out_dir"),
         tta_model=dict(type="AverageClsScoreTTA"),
+        cuts=True,
     ),
     "mmseg": Host(
         sample=("mmseg.structures", "SegDataSample"),

@@ -33,7 +33,9 @@ WEIGHT_INITIALIZERS = _child(
 )
 DATASETS = _child("dataset", mmengine_registry.DATASETS, "robustnet_mm.datasets", _STYLE)
 DATA_SAMPLERS = _child("data sampler", mmengine_registry.DATA_SAMPLERS, _STYLE)
-TRANSFORMS = _child("transform", mmengine_registry.TRANSFORMS, "robustnet_mm.datasets")
+TRANSFORMS = _child(
+    "transform", mmengine_registry.TRANSFORMS, "robustnet_mm.datasets", "robustnet_mm.robustness"
+)
 FUNCTIONS = _child("function", mmengine_registry.FUNCTIONS, "robustnet_mm.engine")
 HOOKS = _child("hook", mmengine_registry.HOOKS, "robustnet_mm.engine", _STYLE, _SELFSUP)
 METRICS = _child("metric", mmengine_registry.METRICS, "robustnet_mm.engine", _ATTENTION, _STYLE)

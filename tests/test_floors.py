@@ -9,14 +9,14 @@ from helpers import ROOT
 PACKAGE = ROOT / "robustnet_mm"
 # from the ground up; what stands on one line does not import each other
 FLOORS = [
-    {"arguments", "processes", "ops", "hosts"},
+    {"arguments", "intervals", "processes", "ops", "hosts"},
     {"registry", "files"},
     {"weights"},
     {"models"},
     {"datasets"},
     {"engine"},
     {"attention", "visual_tokens"},
-    {"look", "studies", "style_transfer", "selfsup", "segmentation", "export"},
+    {"look", "studies", "style_transfer", "selfsup", "segmentation", "export", "robustness"},
 ]
 HEIGHT = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import stdev
 
 from mmengine.evaluator import BaseMetric
 
@@ -35,10 +34,10 @@ class SignificanceMetric(BaseMetric):
         collect_device: str = "cpu",
         prefix: str | None = None,
     ):
-        from scipy.stats import t  # extra `analysis`
+        from robustnet_mm.intervals import half_width  # extra `analysis`
 
         super().__init__(collect_device, prefix)
-        self._student = t
+        self._half_width = half_width
         if foreground is not None:
             foreground = list(check_wholes("foreground", tuple(foreground), 0))
         self.foreground = foreground
@@ -62,6 +61,5 @@ class SignificanceMetric(BaseMetric):
                 if real:
                     means[name + field] = sum(real) / len(real)
                 if len(real) > 1 and not field:
-                    half = self._student.ppf(0.975, len(real) - 1) * stdev(real) / len(real) ** 0.5
-                    means[f"{name}_interval"] = float(half)
+                    means[f"{name}_interval"] = self._half_width(real)
         return means

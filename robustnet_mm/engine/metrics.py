@@ -8,6 +8,8 @@ from mmengine.evaluator import BaseMetric
 from robustnet_mm.arguments import check_choice, check_text, check_wholes
 from robustnet_mm.registry import METRICS
 
+HEADS = {"": "pred_score", "_cnn": "cnn_score", "_vit": "vit_score"}  # suffix -> a sample's scores
+
 
 @METRICS.register_module()
 class TowerAccuracy(BaseMetric):
@@ -34,7 +36,7 @@ class TowerAccuracy(BaseMetric):
         for sample in data_samples:
             label = int(sample["gt_label"])
             hits = {}
-            for suffix, name in (("", "pred_score"), ("_cnn", "cnn_score"), ("_vit", "vit_score")):
+            for suffix, name in HEADS.items():
                 order = sample[name].argsort(descending=True).cpu()
                 for k in self.topk:
                     hits[f"top{k}{suffix}"] = bool((order[:k] == label).any())

@@ -4,7 +4,7 @@ Read in this order: `grid` (what is trained), `run` (training it and collecting 
 `compare` (paired differences, joined predictions), `precision` (of detections), `report`.
 """
 
-from .compare import compare, heads_of, join, paired, resampled, right_images, score_of_draws
+from .compare import compare, heads_of, join, right_images, score_of_draws
 from .grid import cells_of, check_cells, config_of, read_study
 from .report import heads_markdown, markdown
 from .run import collect, read_epochs, run_cell, train_all, value_of
@@ -19,10 +19,8 @@ __all__ = [
     "heads_of",
     "join",
     "markdown",
-    "paired",
     "read_epochs",
     "read_study",
-    "resampled",
     "right_images",
     "run_cell",
     "score_of_draws",

@@ -3,41 +3,19 @@
 `runs` is cell -> seed -> `dict(value=..., epochs=[...])`, as `run.collect` gives it.
 """
 
-import statistics
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.stats import t as student
 
+from robustnet_mm.engine.metrics import HEADS
+from robustnet_mm.intervals import paired
 from robustnet_mm.weights.files import read_results
 
 from .precision import precision, precision_of_draws, united
 
-SCORES = {"_cnn": "cnn_score", "_vit": "vit_score"}  # suffix of a metric -> what it reads
-
-
-def paired(ours: dict, control: dict) -> dict | None:
-    """Mean of the differences seed by seed, and Student's 95 % interval of it.
-
-    Args:
-        ours: Seed -> value.
-        control: Likewise; only the seeds of both count.
-
-    Returns:
-        `dict(mean, low, high, seeds)`; low and high are None for fewer than two seeds. None
-        without a common seed.
-    """
-    differences = [ours[seed] - control[seed] for seed in ours if seed in control]
-    if not differences:
-        return None
-    mean, count = statistics.fmean(differences), len(differences)
-    if count < 2:
-        return dict(mean=mean, low=None, high=None, seeds=count)
-    half = float(student.ppf(0.975, count - 1)) * statistics.stdev(differences) / count**0.5
-    return dict(mean=mean, low=mean - half, high=mean + half, seeds=count)
+SCORES = {suffix: field for suffix, field in HEADS.items() if suffix}  # of the single heads
 
 
 def compare(runs: dict, controls: list[str]) -> dict[str, dict[str, dict]]:
@@ -122,36 +100,6 @@ def score_of_draws(
         raise ValueError(f"detections have no heads and no weights, got {heads} and {weights}")
     samples = predictions[0] if len(predictions) == 1 else united(predictions)
     return len(samples), precision_of_draws(folders[0], samples, metric)
-
-
-def resampled(
-    difference: Callable[[int, np.ndarray], float],
-    seeds: int,
-    images: int,
-    draws: int = 2000,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """The 95 % interval of a mean over seeds and images, both drawn anew with replacement.
-
-    `paired` holds the noise of training alone; a test set is a sample too.
-
-    Args:
-        difference: What one training is ahead by on drawn images: the number of the training and
-            those of the images -> difference.
-        seeds: How many trainings there are.
-        images: How many test images.
-        draws: Of the bootstrap.
-        seed: Of its random numbers.
-    """
-    random = np.random.default_rng(seed)
-    means = []
-    for _ in range(draws):
-        picked = random.integers(seeds, size=seeds)
-        drawn = random.integers(images, size=images)
-        counts = Counter(picked.tolist())  # each is asked once, however often it is picked
-        means.append(sum(n * difference(number, drawn) for number, n in counts.items()) / seeds)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
 
 
 def _right(

@@ -15,7 +15,7 @@ from helpers import ROOT
 from mmengine.config import Config
 
 from robustnet_mm.datasets import make_digit_scenes
-from robustnet_mm.studies import paired
+from robustnet_mm.intervals import paired
 from robustnet_mm.studies.run import alone_in
 
 TOOL = str(ROOT / "tools/analysis_tools/study.py")

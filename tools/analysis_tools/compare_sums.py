@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from robustnet_mm.studies import paired, resampled, score_of_draws
+from robustnet_mm.intervals import paired, resampled
+from robustnet_mm.studies import score_of_draws
 
 
 def term(text: str) -> tuple[str, str, float]:
