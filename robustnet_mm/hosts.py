@@ -22,6 +22,7 @@ class Host:
         draw: What switches its visualisation hook on, and where the config names the folder for
             pictures; None where it has no such hook.
         tta_model: Its usual averaging over augmented images; None where it has none.
+        tta_mask_model: The same of detectors with a mask head.
         tta_drops: Steps of a test pipeline that its averaging has no use for.
         tta_keys: What its samples must say beside, for the averaging.
         sides: Usual height and width of an image in pixels.
@@ -35,6 +36,7 @@ class Host:
     keeps: bool = True
     draw: tuple[Mapping, str] | None = None
     tta_model: Mapping | None = None
+    tta_mask_model: Mapping | None = None
     tta_drops: tuple[str, ...] = ()
     tta_keys: tuple[str, ...] = ()
     sides: tuple[int, ...] = (224,)
@@ -48,15 +50,15 @@ class Host:
         return getattr(import_module(module), name)
 
 
+_MERGED = dict(nms=dict(type="nms", iou_threshold=0.5), max_per_img=100)  # boxes of all views
+
 HOSTS = {
     "mmdet": Host(
         sample=("mmdet.structures", "DetDataSample"),
         dump="mmdet.DumpDetResults",
         draw=(dict(draw=True), "default_hooks.visualization.test_out_dir"),
-        tta_model=dict(
-            type="DetTTAModel",
-            tta_cfg=dict(nms=dict(type="nms", iou_threshold=0.5), max_per_img=100),
-        ),
+        tta_model=dict(type="DetTTAModel", tta_cfg=_MERGED),
+        tta_mask_model=dict(type="robustnet_mm.MaskTTAModel", tta_cfg=_MERGED),
         tta_drops=("LoadAnnotations",),
         tta_keys=("flip", "flip_direction"),
         sides=(800, 1344),

@@ -72,17 +72,13 @@ def draw_predictions(cfg: Config, args: argparse.Namespace):
 
 def add_tta(cfg: Config):
     """Average over flips: the config's own `tta_model` and `tta_pipeline`, or the host's usual."""
-    if (cfg.model.get("roi_head") or {}).get("mask_head"):
-        raise ValueError(
-            f"--tta averages boxes only, got {cfg.model.type}: leave --tta out, or take a Faster "
-            "R-CNN config (mmdet cannot average masks)"
-        )
     data = cfg.test_dataloader.dataset
     while "dataset" in data:
         data = data.dataset
     host = host_of(cfg, of_images=True)
     if "tta_model" not in cfg:
-        cfg.tta_model = host.tta_model
+        masks = (cfg.model.get("roi_head") or {}).get("mask_head")
+        cfg.tta_model = host.tta_mask_model if masks else host.tta_model
     if "tta_pipeline" not in cfg:
         # as it is comes first: mmseg compares with the labels of the first
         flips = [dict(type="RandomFlip", prob=0.0), dict(type="RandomFlip", prob=1.0)]

@@ -3,6 +3,7 @@
 from .data_preprocessor import SizedDataPreprocessor
 from .folding import fold_batchnorm
 from .heads import TwoTowerHead
+from .mask_tta import MaskTTAModel
 from .necks import SimplePyramid, TowerNeck
 from .robustnet import VARIANTS, RobustNet, TowerOutputs
 from .sized_images import SizedImages
@@ -13,6 +14,7 @@ __all__ = [
     "CONV_ARCHS",
     "VARIANTS",
     "ConvTower",
+    "MaskTTAModel",
     "RobustNet",
     "SimplePyramid",
     "SizedDataPreprocessor",

@@ -136,14 +136,9 @@ def test_one_process_and_two_report_the_same_map_and_predictions_are_kept(
 
 
 def test_flips_are_averaged_on_request(detector, data, tmp_path, main):
-    """mmdet averages boxes only, so the mask head is left out."""
-    boxes = {k: v for k, v in weights(detector[0] / "epoch_1.pth").items() if "mask" not in k}
-    torch.save(boxes, tmp_path / "faster.pth")
-    faster = ["model.type=FasterRCNN", "model.roi_head.mask_head=None"]
-    more = [*faster, "model.roi_head.mask_roi_extractor=None", "test_evaluator.metric=bbox"]
-    arguments = [DETECTOR, tmp_path / "faster.pth", "--tta", "--work-dir", tmp_path / "out"]
-    said = main("test.py", *arguments, *det_options(data, *more))
-    assert [kind for kind, _ in MAP.findall(said)] == ["bbox"]
+    arguments = [DETECTOR, detector[0] / "epoch_1.pth", "--tta", "--work-dir", tmp_path / "out"]
+    said = main("test.py", *arguments, *det_options(data))
+    assert [kind for kind, _ in MAP.findall(said)] == ["bbox", "segm"]
 
 
 def test_a_config_with_averaged_weights_is_tested(detector, data, tmp_path, main):
@@ -179,12 +174,6 @@ def test_a_checkpoint_of_other_classes_is_no_test_of_this_config(detector, data,
             tmp_path,
             *det_options(data, *more),
         )
-
-
-def test_masks_are_not_averaged_over_flips(detector, data, tmp_path, main):
-    arguments = [DETECTOR, detector[0] / "epoch_1.pth", "--tta", "--work-dir", tmp_path]
-    with pytest.raises(ValueError, match="--tta averages boxes only, got MaskRCNN"):
-        main("test.py", *arguments, *det_options(data))
 
 
 def test_a_checkpoint_of_another_architecture_is_named(detector, data, tmp_path, main):
