@@ -21,6 +21,8 @@ class Host:
         keeps: Whether a study keeps those of each training, or they are too large for it.
         draw: What switches its visualisation hook on, and where the config names the folder for
             pictures; None where it has no such hook.
+        visualizer: Type of what draws its predictions; '' where it has none.
+        draws_by: The method that draws an image and its sample.
         tta_model: Its usual averaging over augmented images; None where it has none.
         tta_mask_model: The same of detectors with a mask head.
         tta_drops: Steps of a test pipeline that its averaging has no use for.
@@ -35,6 +37,8 @@ class Host:
     dump: str
     keeps: bool = True
     draw: tuple[Mapping, str] | None = None
+    visualizer: str = ""
+    draws_by: str = "add_datasample"
     tta_model: Mapping | None = None
     tta_mask_model: Mapping | None = None
     tta_drops: tuple[str, ...] = ()
@@ -57,6 +61,7 @@ HOSTS = {
         sample=("mmdet.structures", "DetDataSample"),
         dump="mmdet.DumpDetResults",
         draw=(dict(draw=True), "default_hooks.visualization.test_out_dir"),
+        visualizer="mmdet.DetLocalVisualizer",
         tta_model=dict(type="DetTTAModel", tta_cfg=_MERGED),
         tta_mask_model=dict(type="robustnet_mm.MaskTTAModel", tta_cfg=_MERGED),
         tta_drops=("LoadAnnotations",),
@@ -68,6 +73,8 @@ HOSTS = {
         sample=("mmpretrain.structures", "DataSample"),
         dump="DumpResults",
         draw=(dict(enable=True), "default_hooks.visualization.out_dir"),
+        visualizer="mmpretrain.UniversalVisualizer",
+        draws_by="visualize_cls",
         tta_model=dict(type="AverageClsScoreTTA"),
         cuts=True,
     ),
@@ -76,6 +83,7 @@ HOSTS = {
         dump="DumpResults",
         keeps=False,
         draw=(dict(draw=True, interval=1), "visualizer.save_dir"),
+        visualizer="mmseg.SegLocalVisualizer",
         tta_model=dict(type="SegTTAModel"),
         sides=(512, 512),
         segments=True,

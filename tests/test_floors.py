@@ -16,7 +16,8 @@ FLOORS = [
     {"datasets"},
     {"engine"},
     {"attention", "visual_tokens"},
-    {"look", "studies", "style_transfer", "selfsup", "segmentation", "export", "robustness"},
+    {"look", "studies", "style_transfer", "selfsup", "segmentation"}
+    | {"export", "inference", "robustness"},
 ]
 HEIGHT = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 

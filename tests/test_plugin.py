@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from helpers import ROOT
+from modelindex.load_model_index import load
 
 CONFIGS = {
     "imagenet/robustnet-tiny-patch16_20e_in1k.py": "ImageClassifier",
@@ -24,6 +25,7 @@ ROUTES = {
     "scope": "_base_ = 'robustnet_mm::{name}'",
     "package": "_base_ = __import__('robustnet_mm').__path__[0] + '/.mim/configs/{name}'",
 }
+PAGE = (ROOT / "docs/inference.md").read_text()
 HEAVY = ("torch", "mmengine", "mmcv", "mmdet", "mmpretrain", "timm")
 
 
@@ -117,6 +119,23 @@ def test_an_editable_install_links_to_the_checkout():
         pytest.skip("this checkout is not installed in editable mode: make install")
     for part in ("configs", "tools", "model-index.yml"):
         assert (mim / part).is_symlink() and (mim / part).resolve() == ROOT / part
+
+
+def test_the_index_names_every_config_that_is_trained_on_public_data():
+    mim = ROOT if not (ROOT / "robustnet_mm/.mim").exists() else ROOT / "robustnet_mm/.mim"
+    index = load(str(mim / "model-index.yml"))
+    named = {model.config: model.name for model in index.models}
+    folders = ("coco", "imagenet", "segmentation", "visual_tokens")
+    configs = [path for folder in folders for path in (ROOT / "configs" / folder).glob("*.py")]
+    assert named == {str(path.relative_to(ROOT)): path.stem for path in configs}
+    assert len(set(named.values())) == len(configs)
+
+
+def test_mmpretrain_makes_a_model_by_the_name_that_the_index_has():
+    code = PAGE.split("## A model by its name")[1].split("```python\n")[1].split("```")[0]
+    names = {}
+    exec(code, names)  # noqa: S102
+    assert type(names["model"].backbone).__name__ == "RobustNet"
 
 
 def test_importing_the_package_imports_neither_torch_nor_a_host(site, tmp_path):

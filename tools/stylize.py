@@ -12,11 +12,9 @@ then 1.
 import argparse
 import sys
 from collections import Counter
-from glob import glob
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import mmcv
 import numpy as np
 from mmengine.config import DictAction
@@ -24,14 +22,13 @@ from mmengine.utils import track_iter_progress
 from torch import Tensor
 
 from robustnet_mm.datasets import IMAGE_SUFFIXES, LoadImage
+from robustnet_mm.datasets.pictures import find_pictures
+from robustnet_mm.datasets.videos import VIDEO_SUFFIXES, change_video
 from robustnet_mm.engine.launch import make_work_dir
 from robustnet_mm.look.index import write_index, write_thumbnail
 from robustnet_mm.style_transfer.colors import match_colors
-from robustnet_mm.style_transfer.datasets import pictures_of
 from robustnet_mm.style_transfer.sheets import SIDE, on_sheet, tile, write_picture
 from robustnet_mm.style_transfer.stylizer import PRESERVE, Stylizer
-
-VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm")
 
 
 def parse_args() -> argparse.Namespace:
@@ -54,23 +51,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--overlap", type=int, default=64, help="pixels that pieces share")
     parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
     return parser.parse_args()
-
-
-def find(name: str, places: list[str], suffixes: tuple[str, ...]) -> list[str]:
-    """Files, what is in folders, and what patterns match.
-
-    Raises:
-        ValueError: A place that holds nothing.
-    """
-    found = []
-    for place in places:
-        paths = [place] if Path(place).exists() else sorted(glob(place))
-        if not paths:
-            raise ValueError(f"--{name} {place} names no file, folder or pattern that matches")
-        for path in paths:
-            inside = Path(path).is_dir()
-            found += pictures_of(f"--{name}", path, suffixes) if inside else [path]
-    return found
 
 
 class Job(NamedTuple):
@@ -159,7 +139,7 @@ class Painter:
                 return
         path = job.content
         try:
-            if Path(path).suffix.lower() in VIDEOS:
+            if Path(path).suffix.lower() in VIDEO_SUFFIXES:
                 self.paint_video(job)
                 return
             content, styles = self.read(path), []
@@ -175,42 +155,18 @@ class Painter:
         self.rows.setdefault(path, [on_sheet(content)]).append(on_sheet(painted))
 
     def paint_video(self, job: Job) -> None:
-        """Frame by frame, without sound; the styles are read once, the file is there when whole.
+        """Frame by frame; the styles are read once.
 
         Raises:
             ValueError: It is no video that OpenCV reads to its end, or writes.
         """
-        video, writer, styles, number = cv2.VideoCapture(job.content), None, None, 0
-        target = self.out / "painted" / f"{job.name}.mp4"
-        part = target.with_name(f".{target.stem}.part.mp4")
-        try:
-            while True:
-                more, frame = video.read()
-                if not more:
-                    break
-                frame = mmcv.bgr2rgb(frame)
-                styles = styles or [self.style(path, frame) for path in job.styles]
-                painted = self.paint(frame, styles)
-                if writer is None:
-                    rate, size = video.get(cv2.CAP_PROP_FPS) or 25.0, painted.shape[1::-1]
-                    writer = cv2.VideoWriter(str(part), cv2.VideoWriter_fourcc(*"mp4v"), rate, size)
-                    if not writer.isOpened():
-                        raise ValueError(f"OpenCV cannot write {target} ({rate} frames a second)")
-                writer.write(mmcv.rgb2bgr(painted))
-                number += 1
-            stated = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
-            if not number or number < stated:
-                raise ValueError(
-                    f"{job.content} can be read for {number} of {max(stated, 0)} frames: convert "
-                    "it to .mp4"
-                )
-            writer.release()
-            part.replace(target)
-        finally:
-            video.release()
-            if writer is not None:
-                writer.release()
-            part.unlink(missing_ok=True)
+        styles = []
+
+        def paint(frame: np.ndarray) -> np.ndarray:
+            styles[:] = styles or [self.style(path, frame) for path in job.styles]
+            return self.paint(frame, styles)
+
+        change_video(job.content, self.out / "painted" / f"{job.name}.mp4", paint)
 
     def write_sheet(self) -> None:
         """Contents by styles, small, where every content was painted in every style."""
@@ -226,8 +182,8 @@ class Painter:
 
 def main():
     args = parse_args()
-    contents = find("content", args.content, IMAGE_SUFFIXES + VIDEOS)
-    todo = jobs(contents, find("style", args.style, IMAGE_SUFFIXES), args)
+    contents = find_pictures("--content", args.content, IMAGE_SUFFIXES + VIDEO_SUFFIXES)
+    todo = jobs(contents, find_pictures("--style", args.style), args)
     painter, out = Painter(args), Path(args.out_dir)
     if not 0 <= args.alpha <= 1:
         raise ValueError(f"--alpha must be in 0..1, got {args.alpha}")

@@ -8,9 +8,8 @@ import torch
 from mmengine.registry import DATASETS, TRANSFORMS
 from torch import nn
 
+from robustnet_mm.engine.trained import READ_LABELS
 from robustnet_mm.models.probe import undisturbed
-
-READ_LABELS = ("LoadAnnotations", "LoadLabels")  # steps of a pipeline
 
 
 @torch.no_grad()

@@ -7,28 +7,15 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from mmengine.config import Config
-from mmengine.dataset import Compose
-from mmengine.device import get_device
-from mmengine.registry import DATASETS, init_default_scope
-from torch import Tensor, nn
+from torch import Tensor
 
 from robustnet_mm.attention.masks import VOID, default_foreground, need_classes
-from robustnet_mm.datasets.checks import leaf_datasets
-from robustnet_mm.datasets.loading import IMAGE_SUFFIXES, LoadImage
-from robustnet_mm.engine.backbones import build_model
-from robustnet_mm.engine.checks import check_normalization
-from robustnet_mm.engine.launch import read_config
-from robustnet_mm.hosts import host_of
-from robustnet_mm.weights.files import find_state_dict, read_checkpoint
-from robustnet_mm.weights.load import load_into
+from robustnet_mm.datasets.loading import IMAGE_SUFFIXES
+from robustnet_mm.datasets.pictures import pictures_in
+from robustnet_mm.engine.trained import TrainedModel, UnreadableImageError
 
 from .detections import Annotations
-from .label_maps import READ_LABELS, LabelMaps
-
-
-class UnreadableImageError(ValueError):
-    """A file that is not there or no whole image."""
+from .label_maps import LabelMaps
 
 
 class Picture(NamedTuple):
@@ -51,40 +38,17 @@ class Picture(NamedTuple):
         return maps[..., :h, :w]
 
 
-class Subject:
-    """A built model with its weights, and the way its images go.
-
-    Args:
-        config: Config file.
-        checkpoint: Checkpoint file, which must fit to the last key.
-        cfg_options: Changes of the config.
+class Subject(TrainedModel):
+    """A `TrainedModel` that is looked into; its arguments and errors are those.
 
     Attributes:
-        model: In eval mode, on the GPU where there is one.
-        cfg: The config.
-        classes: Names of the classes; empty where they are not known.
         is_detector: Whether the model is a detector.
         is_segmentor: Whether the model is a semantic segmentor.
-
-    Raises:
-        ValueError: The checkpoint is of another config, or the images are normalised otherwise than
-            the backbone is told.
-        FileNotFoundError: No such config or checkpoint.
     """
 
     def __init__(self, config: str, checkpoint: str, cfg_options: dict | None = None):
-        self.cfg = read_config(config, cfg_options)
-        check_normalization(self.cfg)
-        init_default_scope(self.cfg.default_scope)
-        content = read_checkpoint(checkpoint)
-        self.model: nn.Module = build_model(self.cfg)
-        load_into(self.model, find_state_dict(content), checkpoint)
-        self.model.to(get_device()).eval()
-        host = host_of(self.cfg, of_images=True)
-        self.is_detector, self.is_segmentor = host.detects, host.segments
-        self.dataset = _test_dataset(self.cfg)
-        self.classes = _class_names(self.dataset, content, self.cfg.default_scope)
-        self._load, self._transform = _pipeline(self.dataset)
+        super().__init__(config, checkpoint, cfg_options)
+        self.is_detector, self.is_segmentor = self.host.detects, self.host.segments
         self._annotations, self._label_maps = {}, None
 
     def picture(self, source: Picture | str | Path) -> Picture:
@@ -98,19 +62,14 @@ class Subject:
             UnreadableImageError: The file is broken or not there.
             ValueError: The pipeline gives no pixels.
         """
-        try:
-            loaded = self._load(dict(img_path=str(path), img_id=0))
-        except (OSError, ValueError) as error:
-            raise UnreadableImageError(str(error)) from error
-        data = self._transform(loaded)
-        pixels = data["inputs"]
+        batch = self.prepare(self.load(path))
+        (pixels,) = batch["inputs"]
         if pixels.dtype != torch.uint8:
             raise ValueError(
                 f"the test pipeline must hand on pixels 0..255 (uint8), got {pixels.dtype}: leave "
                 "the normalisation to data_preprocessor"
             )
         pixels = np.ascontiguousarray(pixels.permute(1, 2, 0).numpy()[..., ::-1])  # BGR -> RGB
-        batch = dict(inputs=[data["inputs"]], data_samples=[data["data_samples"]])
         batch = self.model.data_preprocessor(batch, False)
         return Picture(str(path), pixels, batch["inputs"], batch["data_samples"][0])
 
@@ -177,11 +136,6 @@ class Subject:
         found = self.annotations(annotations)
         return None if found is None else found.foreground(picture, classes)
 
-    def name(self, label: int) -> str:
-        """The name of a class, or its number."""
-        known = 0 <= label < len(self.classes)
-        return str(self.classes[label]).split(",")[0] if known else f"class {label}"
-
 
 def find_images(paths: list[str]) -> list[str]:
     """Files as they are named, and the images of folders, sorted.
@@ -194,12 +148,12 @@ def find_images(paths: list[str]) -> list[str]:
         if not path.is_dir():
             found.append(str(path))
             continue
-        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        inside = pictures_in(path)
         if not inside:
             raise ValueError(
                 f"{path} holds no images ({', '.join(IMAGE_SUFFIXES)}): name another folder"
             )
-        found += map(str, inside)
+        found += inside
     return found
 
 
@@ -213,41 +167,3 @@ def stream(subject: Subject, paths: Iterable[str], skipped: list[str]) -> Iterat
             continue
         yield picture
         del picture  # before the next is read
-
-
-def _test_dataset(cfg: Config) -> dict:
-    loader = cfg.get("test_dataloader") or cfg.get("val_dataloader") or {}
-    found = [dataset for _, dataset in leaf_datasets(loader.get("dataset"), "")]
-    if not found:
-        raise ValueError(
-            "the config has no test_dataloader, whose pipeline prepares the images: add one"
-        )
-    return found[0]
-
-
-def _pipeline(dataset: dict) -> tuple[LoadImage, Compose]:
-    """What reads a file, strictly, and what follows; annotations are not read."""
-    names = ("to_float32", "color_type", "imdecode_backend", "backend_args")
-    load, steps = {}, []
-    for step in dataset["pipeline"]:
-        kind = str(step["type"]).rpartition(".")[2]
-        if kind in ("LoadImageFromFile", "LoadImage"):
-            load = {key: step[key] for key in names if key in step}
-        elif kind not in READ_LABELS:
-            steps.append(step)
-    return LoadImage(**load), Compose(steps)
-
-
-def _class_names(dataset: dict, checkpoint: dict, scope: str) -> list[str]:
-    """Those of the config's test data, then the checkpoint's own, then the dataset type's."""
-    stated = (dataset.get("metainfo") or {}).get("classes") or dataset.get("classes")
-    if stated is None:
-        meta = (checkpoint.get("meta") or {}).get("dataset_meta") or {}
-        stated = meta.get("classes") or meta.get("CLASSES")
-    if stated is None:
-        name = str(dataset.get("type"))
-        kind = DATASETS.get(name if "." in name else f"{scope}.{name}")
-        stated = (getattr(kind, "METAINFO", None) or {}).get("classes")
-    if isinstance(stated, str):  # the path of a list
-        stated = Path(stated).read_text().splitlines() if Path(stated).is_file() else None
-    return list(stated or [])

@@ -7,7 +7,7 @@ Read in this order: `grid` (what is trained), `run` (training it and collecting 
 from .compare import compare, heads_of, join, right_images, score_of_draws
 from .grid import cells_of, check_cells, config_of, read_study
 from .report import heads_markdown, markdown
-from .run import collect, read_epochs, run_cell, train_all, value_of
+from .run import collect, run_cell, train_all, value_of
 
 __all__ = [
     "cells_of",
@@ -19,7 +19,6 @@ __all__ = [
     "heads_of",
     "join",
     "markdown",
-    "read_epochs",
     "read_study",
     "right_images",
     "run_cell",

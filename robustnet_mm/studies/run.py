@@ -6,7 +6,6 @@ What has finished is skipped, and what was interrupted goes on from its last epo
 starts together.
 """
 
-import json
 import os
 import queue
 import subprocess
@@ -21,6 +20,7 @@ import torch
 from mmengine.config import Config
 from mmengine.fileio import dump, load
 
+from robustnet_mm.engine.records import read_epochs
 from robustnet_mm.files import locked
 from robustnet_mm.processes import die_with_parent
 
@@ -135,24 +135,6 @@ def devices(processes: int) -> queue.Queue:
     for process in range(processes):
         slots.put(names[process % len(names)] if torch.cuda.is_available() else None)
     return slots
-
-
-def read_epochs(folder: Path) -> list[dict]:
-    """The metrics of each validation of a training, in order: `dict(epoch=..., name=value)`.
-
-    Raises:
-        ValueError: The training was never validated.
-    """
-    found = {}
-    for path in sorted(folder.glob("*/vis_data/scalars.json")):  # one for each start
-        for line in path.read_text().splitlines():
-            record = json.loads(line)
-            metrics = {name: value for name, value in record.items() if "/" in name}
-            if metrics and "lr" not in record:
-                found.setdefault(record["step"], dict(epoch=record["step"])).update(metrics)
-    if not found:
-        raise ValueError(f"no validation is recorded in {folder}: set train_cfg.val_interval")
-    return [found[epoch] for epoch in sorted(found)]
 
 
 def value_of(epochs: list[dict], metric: str) -> float:

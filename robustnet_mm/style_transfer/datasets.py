@@ -12,6 +12,7 @@ from torch.utils.data import Dataset, Sampler
 
 from robustnet_mm.arguments import check_choice, check_flag, check_whole, check_wholes
 from robustnet_mm.datasets import IMAGE_SUFFIXES, LoadImage
+from robustnet_mm.datasets.pictures import pictures_in
 from robustnet_mm.registry import DATA_SAMPLERS, DATASETS
 
 from .pixels import from_array
@@ -23,9 +24,7 @@ DRAWS = 2**32  # the draws of a training have numbers below
 _NAMES = ("content_path", "style_path")
 
 
-def pictures_of(
-    name: str, place: str | Path | Sequence[str | Path], suffixes: tuple[str, ...] = IMAGE_SUFFIXES
-) -> list[str]:
+def pictures_of(name: str, place: str | Path | Sequence[str | Path]) -> list[str]:
     """The pictures of a folder and of those below it, sorted; or a list of files as it is.
 
     Raises:
@@ -34,13 +33,7 @@ def pictures_of(
     if not isinstance(place, str | Path):
         found = [str(path) for path in place]
     elif Path(place).is_dir():
-        paths = sorted(Path(place).rglob("*"))
-        hidden = [any(part.startswith(".") for part in p.relative_to(place).parts) for p in paths]
-        found = [
-            str(path)
-            for path, skip in zip(paths, hidden, strict=True)
-            if path.suffix.lower() in suffixes and not skip
-        ]
+        found = pictures_in(place)
     else:
         raise ValueError(
             f"{name} must be a folder of pictures or a list of files, got {place!r}: set it (by "
@@ -48,7 +41,7 @@ def pictures_of(
         )
     if not found:
         raise ValueError(
-            f"{name} has no pictures in {place}: the folder must hold {', '.join(suffixes)}"
+            f"{name} has no pictures in {place}: the folder must hold {', '.join(IMAGE_SUFFIXES)}"
         )
     return found
 

@@ -10,8 +10,8 @@ from mmengine.runner import Runner
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from robustnet_mm.datasets import make_digit_scenes
+from robustnet_mm.engine.records import read_epochs
 from robustnet_mm.models.probe import exchange_shares
-from robustnet_mm.studies import read_epochs
 from robustnet_mm.weights.files import read_checkpoint
 
 

@@ -4,7 +4,8 @@ import os
 import pytest
 from mmengine.config import Config
 
-from robustnet_mm.studies import read_epochs, value_of
+from robustnet_mm.engine.records import read_epochs
+from robustnet_mm.studies import value_of
 from robustnet_mm.studies.grid import digest_of
 from robustnet_mm.studies.run import run_cell
 

@@ -149,15 +149,30 @@ def test_a_config_with_averaged_weights_is_tested(detector, data, tmp_path, main
     assert MAP.findall(main("test.py", *arguments)) == MAP.findall(detector[1])
 
 
-def test_the_hosts_inferencer_predicts_from_what_a_training_leaves(detector, data, tmp_path):
-    from mmdet.apis import DetInferencer
-
-    config = detector[0] / Path(DETECTOR).name  # as the Runner saved it
-    inferencer = DetInferencer(str(config), str(detector[0] / "epoch_1.pth"), device="cpu")
-    images = sorted(str(path) for path in (data / "scenes/val").iterdir())
-    found = inferencer(images, out_dir=str(tmp_path))
-    assert [len(one["bboxes"]) == len(one["masks"]) for one in found["predictions"]] == [True] * 3
-    assert len(list(tmp_path.rglob("*.jpg"))) == 3
+def test_the_page_of_inference_runs_on_what_trainings_leave(
+    detector, classifier, data, tmp_path, monkeypatch
+):
+    for name, folder, config in (
+        ("detector", detector[0], DETECTOR),
+        ("classifier", classifier[0], CLASSIFIER),
+    ):
+        shutil.copy(folder / Path(config).name, tmp_path / f"{name}.py")  # as the Runner saved it
+        shutil.copy((folder / "last_checkpoint").read_text(), tmp_path / f"{name}.pth")
+    for name, image in zip("ab", sorted((data / "scenes/val").iterdir()), strict=False):
+        shutil.copy(image, tmp_path / f"{name}.jpg")
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs/inference.md").read_text()
+    names = {}
+    for heading in ("The hosts' inferencers", "In Python"):
+        section = page.split(f"## {heading}\n")[1].split("\n## ")[0]
+        for code in re.findall(r"```python\n(.*?)```", section, re.DOTALL):
+            DefaultScope._instance_dict.clear()  # each is a script of its own
+            exec(code, names)  # noqa: S102
+    found = names["found"]["predictions"]
+    assert [len(one["bboxes"]) == len(one["masks"]) for one in found] == [True] * 2
+    assert len(list(tmp_path.rglob("predicted/vis/*.jpg"))) == 2
+    assert names["sample"].pred_score.shape == (10,)
+    assert names["trained"].classes == list("0123456789")
 
 
 def test_a_checkpoint_of_other_classes_is_no_test_of_this_config(detector, data, tmp_path, main):
