@@ -125,7 +125,7 @@ def test_the_index_names_every_config_that_is_trained_on_public_data():
     mim = ROOT if not (ROOT / "robustnet_mm/.mim").exists() else ROOT / "robustnet_mm/.mim"
     index = load(str(mim / "model-index.yml"))
     named = {model.config: model.name for model in index.models}
-    folders = ("coco", "imagenet", "segmentation", "visual_tokens")
+    folders = ("coco", "imagenet", "open_images", "segmentation", "visual_tokens")
     configs = [path for folder in folders for path in (ROOT / "configs" / folder).glob("*.py")]
     assert named == {str(path.relative_to(ROOT)): path.stem for path in configs}
     assert len(set(named.values())) == len(configs)

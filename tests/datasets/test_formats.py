@@ -1,0 +1,351 @@
+"""VOC, YOLO and Open Images into COCO's form: pixel for pixel, and every mistake named."""
+
+import csv
+import json
+import pickle
+import runpy
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from helpers import ROOT
+from pycocotools.coco import COCO
+
+from robustnet_mm.datasets.checks import check_coco
+from robustnet_mm.datasets.formats import CocoWriter, check_hierarchy, voc_to_coco, yolo_to_coco
+
+
+def image(path, width=40, height=30):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.zeros((height, width, 3), np.uint8))
+
+
+def is_taken(out, split):
+    """The data check of every training accepts it."""
+    found = COCO(str(out / f"annotations/instances_{split}.json"))
+    dataset = dict(
+        type="CocoDataset",
+        metainfo=dict(classes=tuple(one["name"] for one in found.cats.values())),
+        data_root=str(out),
+        ann_file=f"annotations/instances_{split}.json",
+        data_prefix=dict(img="images/"),
+        pipeline=[],
+    )
+    check_coco(dataset, "train_dataloader.dataset", {"train"}, "mmdet")
+    return found
+
+
+OBJECT = """<object><name>{name}</name><difficult>{difficult}</difficult><bndbox>
+<xmin>{0}</xmin><ymin>{1}</ymin><xmax>{2}</xmax><ymax>{3}</ymax></bndbox></object>"""
+
+
+def voc(root, number, *objects, size="<size><width>40</width><height>30</height></size>"):
+    inside = "".join(OBJECT.format(*box, name=name, difficult=hard) for name, box, hard in objects)
+    path = root / f"Annotations/{number}.xml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = f"<filename>{number}.jpg</filename>"
+    path.write_text(f"<annotation>{file}{size}{inside}</annotation>")
+
+
+@pytest.fixture
+def pascal(tmp_path):
+    root = tmp_path / "VOC2007"
+    for number in ("000001", "000002"):
+        image(root / f"JPEGImages/{number}.jpg")
+    voc(root, "000001", ("dog", (1, 1, 40, 30), 0), ("cat", (11, 6, 20, 15), 1))
+    voc(root, "000002", ("cat", (5, 5, 9, 9), 0))
+    lists = root / "ImageSets/Main"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("000001\n")
+    (lists / "val.txt").write_text("000002\n")
+    return root
+
+
+def test_voc_counts_pixels_from_one_and_difficult_ones_are_crowds(pascal, tmp_path):
+    out = tmp_path / "own"
+    said = voc_to_coco(pascal, out, ["train", "val"])
+    assert "1 images, 2 objects of 2 classes" in said[0]
+    found = is_taken(out, "train")
+    boxes = {found.cats[a["category_id"]]["name"]: a for a in found.anns.values()}
+    assert boxes["dog"]["bbox"] == [0, 0, 40, 30] and boxes["dog"]["area"] == 1200
+    assert boxes["cat"]["bbox"] == [10, 5, 10, 10]
+    assert (boxes["dog"]["iscrowd"], boxes["cat"]["iscrowd"]) == (0, 1)
+    assert found.cats == is_taken(out, "val").cats  # the same, whatever a split holds
+    assert cv2.imread(str(out / "images" / found.imgs[1]["file_name"])).shape == (30, 40, 3)
+
+
+def test_images_that_are_not_there_or_of_another_size_are_counted(pascal, tmp_path):
+    voc(pascal, "000003", ("dog", (1, 1, 9, 9), 0))
+    image(pascal / "JPEGImages/000004.jpg", 50, 30)
+    voc(pascal, "000004", ("dog", (1, 1, 9, 9), 0))
+    voc(pascal, "000005", ("dog", (1, 1, 9, 9), 0), ("dog", (41, 1, 60, 9), 0), size="")
+    image(pascal / "JPEGImages/000005.jpg")
+    (pascal / "ImageSets/Main/all.txt").write_text("000003\n000004\n000005 1\n\n")
+    (said,) = voc_to_coco(pascal, tmp_path / "own", ["all"])
+    assert "1 images, 1 objects" in said
+    assert "left out: 1 images, not there (000003.jpg)" in said
+    assert "left out: 1 images, of another size than its XML says (000004.jpg)" in said
+    assert "left out: 1 objects, less than a pixel wide or high (000005.jpg, object 2)" in said
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda root: (root / "Annotations/000001.xml").write_text("<a>"), "000001.xml cannot be"),
+        (lambda root: voc(root, "000001", ("", (1, 1, 2, 2), 0)), "an object lacks name"),
+        (lambda root: voc(root, "000001", ("a", ("x", 1, 2, 2), 0)), "could not convert string"),
+        (lambda root: (root / "ImageSets/Main/train.txt").unlink(), "the splits of .* are val"),
+        (lambda root: (root / "ImageSets/Main/train.txt").write_text(""), "nothing to write"),
+    ],
+)
+def test_voc_that_is_broken_is_named_and_nothing_is_written(pascal, tmp_path, change, message):
+    change(pascal)
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        voc_to_coco(pascal, tmp_path / "own", ["train"], ["dog", "cat", "a"])
+    assert not (tmp_path / "own").exists()
+
+
+def test_a_class_that_is_not_in_the_list_is_named(pascal, tmp_path):
+    with pytest.raises(ValueError, match="000001.jpg, object 2: 'cat' is none of the classes dog"):
+        voc_to_coco(pascal, tmp_path / "own", ["train"], ["dog"])
+
+
+@pytest.fixture
+def yolo(tmp_path):
+    root = tmp_path / "yolo"
+    for name in ("train/a.jpg", "train/deep/b.png", "val/c.jpg"):
+        image(root / "images" / name)
+    for name, lines in {
+        "train/a": "1 0.5 0.5 0.5 0.2\n0 0 0 0.5 0 0.5 1 0 1\n",
+        "val/c": "0 0.25 0.5 0.5 1\n",
+    }.items():
+        path = root / f"labels/{name}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(lines)
+    (root / "data.yaml").write_text("names: {0: ant, 1: bee}\n")
+    return root
+
+
+def test_yolo_gives_boxes_and_polygons_and_images_without_objects(yolo, tmp_path):
+    out = tmp_path / "own"
+    said = yolo_to_coco(yolo, out, ["train", "val"])
+    assert "2 images, 2 objects" in said[0] and "1 images have no file of labels" in said[0]
+    found = is_taken(out, "train")
+    assert [i["file_name"] for i in found.imgs.values()] == ["train/a.jpg", "train/deep/b.png"]
+    box, polygon = found.anns.values()
+    assert box["bbox"] == [10, 12, 20, 6] and box["category_id"] == 2 and "segmentation" not in box
+    assert polygon["bbox"] == [0, 0, 20, 30] and polygon["area"] == 600
+    assert found.annToMask(polygon).sum() == 600
+    assert cv2.imread(str(out / "images/val/c.jpg")) is not None
+    yolo_to_coco(yolo, yolo, ["val"])  # in its own place: the images are there already
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ("2 0.5 0.5 0.5 0.2", r"a.txt, line 1: class 2 is none of 0\.\.1"),
+        ("0.5 0.5 0.5 0.5 0.2", "class 0.5 is none"),
+        ("0 0.5 0.5 0.5", "after the class stand 4 numbers .* got 3"),
+        ("0 0.5 0.5 0.5 1 1", "got 5: mend it"),
+        ("0 0.5 0.5 1.5 0.2", r"must be in 0\.\.1, got '0 0.5"),
+        ("ant 0.5 0.5 0.5 0.2", "must hold numbers, got 'ant"),
+    ],
+)
+def test_a_line_of_yolo_that_means_nothing_is_named(yolo, tmp_path, line, message):
+    (yolo / "labels/train/a.txt").write_text(line)
+    with pytest.raises(ValueError, match=message):
+        yolo_to_coco(yolo, tmp_path / "own", ["train"])
+
+
+def test_yolo_without_names_or_with_strange_ones_says_so(yolo, tmp_path):
+    (yolo / "data.yaml").write_text("names: {1: bee}\n")
+    with pytest.raises(ValueError, match="numbered from 0 on, got"):
+        yolo_to_coco(yolo, tmp_path / "own", ["train"])
+    (yolo / "data.yaml").unlink()
+    with pytest.raises(FileNotFoundError, match="no data.yaml and no classes.txt"):
+        yolo_to_coco(yolo, tmp_path / "own", ["train"])
+    (yolo / "classes.txt").write_text("ant\nbee\n")
+    assert "2 objects of 2 classes" in yolo_to_coco(yolo, tmp_path / "own", ["train"])[0]
+    with pytest.raises(FileNotFoundError, match="test is not there"):
+        yolo_to_coco(yolo, tmp_path / "own", ["test"])
+
+
+def test_another_folder_of_images_is_not_replaced(yolo, tmp_path):
+    image(tmp_path / "own/images/mine.jpg")
+    with pytest.raises(ValueError, match="images is there already, and is not"):
+        yolo_to_coco(yolo, tmp_path / "own", ["train"])
+    assert (tmp_path / "own/images/mine.jpg").is_file()
+
+
+def test_a_photograph_that_lies_on_its_side_has_the_size_that_is_read(tmp_path):
+    from PIL import Image
+
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.jpg", exif=exif)
+    found = CocoWriter(["a"]).add_image("a.jpg", tmp_path / "a.jpg")
+    assert (found["width"], found["height"]) == (30, 40)
+
+
+@pytest.mark.parametrize("tool", ["voc_to_coco", "yolo_to_coco"])
+def test_the_tools_convert(tool, pascal, yolo, tmp_path, monkeypatch, capsys):
+    root = dict(voc_to_coco=pascal, yolo_to_coco=yolo)[tool]
+    path = str(ROOT / f"tools/dataset_converters/{tool}.py")
+    command = [path, str(root), str(tmp_path / "own"), "train", "val"]
+    monkeypatch.setattr(sys, "argv", command)
+    runpy.run_path(path, run_name="__main__")
+    assert capsys.readouterr().out.count("objects of 2 classes") == 2
+    monkeypatch.setattr(sys, "argv", [*command[:2], str(tmp_path / "other"), "none"])
+    with pytest.raises(SystemExit, match=f"{tool}.py: .*is not there"):
+        runpy.run_path(path, run_name="__main__")
+
+
+# Open Images
+
+CLASSES = {"/m/a": "Animal", "/m/d": "Dog", "/m/c": "Cat", "/m/k": "Car"}
+TREE = {
+    "LabelName": "/m/root",
+    "Subcategory": [
+        {"LabelName": "/m/a", "Subcategory": [{"LabelName": "/m/d"}, {"LabelName": "/m/c"}]},
+        {"LabelName": "/m/k"},
+    ],
+}
+HEADER = "ImageID Source LabelName Confidence XMin XMax YMin YMax IsOccluded IsTruncated".split()
+HEADER += "IsGroupOf IsDepiction IsInside".split()
+
+
+def row(number, label, left, right, top, bottom, group=0):
+    return [number, "xclick", label, 1, left, right, top, bottom, 0, 0, group, 0, 0]
+
+
+@pytest.fixture
+def open_images(tmp_path):
+    root = tmp_path / "OpenImages"
+    for number, size in dict(aa=(40, 30), bb=(64, 48)).items():
+        image(root / f"OpenImages/validation/{number}.jpg", *size)
+    tables = root / "annotations"
+    tables.mkdir()
+    rows = [row("aa", "/m/d", 0.25, 0.75, 0, 0.5), row("aa", "/m/a", 0, 1, 0, 1, group=1)]
+    rows += [row("bb", "/m/k", 0.5, 1, 0.5, 1)]
+    for name, content in {
+        "validation-annotations-bbox": [HEADER, *rows],
+        "class-descriptions-boxable": [list(item) for item in CLASSES.items()],
+        "validation-annotations-human-imagelabels-boxable": [
+            ["ImageID", "Source", "LabelName", "Confidence"],
+            ["aa", "verification", "/m/d", 1],
+            ["aa", "verification", "/m/k", 0],
+            ["bb", "verification", "/m/k", 1],
+        ],
+    }.items():
+        with (tables / f"{name}.csv").open("w", newline="") as file:
+            csv.writer(file).writerows(content)
+    (tables / "bbox_labels_600_hierarchy.json").write_text(json.dumps(TREE))
+    return root
+
+
+@pytest.fixture
+def convert(open_images, monkeypatch, capsys):
+    def run(*flags):
+        path = str(ROOT / "tools/dataset_converters/open_images.py")
+        monkeypatch.setattr(sys, "argv", [path, str(open_images), "validation", *map(str, flags)])
+        runpy.run_path(path, run_name="__main__")
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_open_images_become_coco_with_groups_as_crowds(convert, open_images, tmp_path):
+    file = open_images / "annotations/instances_validation.json"
+    said = convert("--coco", file)
+    assert "4 classes, 2 levels, 2 pairs of a class and one above" in said
+    assert "2 images, 3 objects of 4 classes" in said
+    found = COCO(str(file))
+    assert [c["name"] for c in found.cats.values()] == list(CLASSES.values())
+    dog, group, car = found.anns.values()
+    assert dog["bbox"] == [10, 0, 20, 15] and dog["iscrowd"] == 0
+    assert group["bbox"] == [0, 0, 40, 30] and group["iscrowd"] == 1
+    assert car["bbox"] == [32, 24, 32, 24] and found.imgs[car["image_id"]]["width"] == 64
+    (open_images / "OpenImages/validation/bb.jpg").unlink()
+    assert "left out: 1 images, not there (bb.jpg)" in convert("--coco", file)
+    with pytest.raises(SystemExit, match=r"1 images of .* are not in .*\(bb.jpg\): fetch them"):
+        convert("--metas")
+
+
+def test_mmdets_own_dataset_metric_and_sampler_work_on_it(convert, open_images):
+    """The config's data: boxes of groups and classes above count, and each class is drawn."""
+    from mmengine.config import Config
+    from mmengine.registry import DATA_SAMPLERS, DATASETS, METRICS, DefaultScope
+
+    convert("--metas")
+    metas = open_images / "annotations/validation-image-metas.pkl"
+    assert pickle.loads(metas.read_bytes())[1] == dict(filename="bb.jpg", ori_shape=(48, 64, 3))
+    name = "faster-rcnn_convnext-tiny-dinov2-small_fpn_1x_open-images"
+    cfg = Config.fromfile(ROOT / f"configs/open_images/{name}.py")
+    loader = cfg.val_dataloader
+    loader.dataset.data_root = str(open_images)
+    loader.dataset.pipeline[1].scale = (64, 64)
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        dataset = DATASETS.build(loader.dataset)
+        for with_groups, precision in ((True, 1.0), (False, 5 / 6)):  # animals: one of two found
+            metric = METRICS.build(cfg.val_evaluator)
+            metric.dataset_meta = dataset.metainfo
+            for sample in (dataset[k]["data_samples"] for k in range(len(dataset))):
+                wanted = [o for o in sample.instances if with_groups or not o["is_group_of"]]
+                found = dict(bboxes=[o["bbox"] for o in wanted], scores=[1.0] * len(wanted))
+                found["labels"] = [o["bbox_label"] for o in wanted]
+                found = {key: torch.tensor(value) for key, value in found.items()}
+                metric.process({}, [dict(sample.to_dict(), pred_instances=found)])
+            measured = metric.evaluate(len(dataset))["openimages/AP50"]
+            assert measured == pytest.approx(precision, abs=1e-3)  # the host rounds
+        sampler = DATA_SAMPLERS.build(dict(cfg.train_dataloader.sampler, dataset=dataset, seed=0))
+        drawn = list(sampler)
+    assert set(drawn) <= {0, 1} and len(drawn) == len(sampler)
+
+
+@pytest.mark.parametrize(
+    "tree, message",
+    [
+        (
+            {"Subcategory": TREE["Subcategory"][:1]},
+            r"does not name 1 of 4 classes, first Car \(/m/k",
+        ),
+        (
+            {"Subcategory": [*TREE["Subcategory"], {"LabelName": "/m/x"}]},
+            "names '/m/x', which is no",
+        ),
+        (
+            {"Subcategory": [{"LabelName": "/m/a", "Subcategory": [{"LabelName": "/m/a"}]}]},
+            "has 'Animal' below itself",
+        ),
+    ],
+)
+def test_a_hierarchy_that_does_not_fit_is_named(tree, message):
+    with pytest.raises(ValueError, match=message):
+        check_hierarchy(tree, CLASSES)
+
+
+@pytest.mark.parametrize(
+    "name, content, message",
+    [
+        ("validation-annotations-bbox.csv", "ImageID,LabelName\n", "must have a column XMin"),
+        ("class-descriptions-boxable.csv", "/m/a\n", "must have rows of identifier, name"),
+        ("bbox_labels_600_hierarchy.json", "no", "is no JSON"),
+    ],
+)
+def test_tables_that_are_none_are_named(convert, open_images, name, content, message):
+    (open_images / "annotations" / name).write_text(content)
+    with pytest.raises(SystemExit, match=message):
+        convert("--coco", open_images / "a.json")
+    (open_images / "annotations" / name).unlink()
+    with pytest.raises(SystemExit, match=f"{name} is not there"):
+        convert()
+
+
+def test_rows_of_an_image_must_stand_together(convert, open_images):
+    table = open_images / "annotations/validation-annotations-bbox.csv"
+    with table.open("a", newline="") as file:
+        csv.writer(file).writerow(row("aa", "/m/d", 0, 1, 0, 1))
+    with pytest.raises(SystemExit, match="the rows of image aa do not stand together"):
+        convert("--metas")
