@@ -68,7 +68,7 @@ def build(cfg):
             backbone.vit.frozen_stages = FEW_BLOCKS
     if cfg.model.type == "PanopticFPN":
         backbone.frozen_stages = -1  # mmdet's own network
-    if cfg.default_scope == "mmdet":  # few regions: the heads run on each
+    if cfg.default_scope == "mmdet" and "rpn_head" in cfg.model:  # the heads run on each region
         cfg.model.train_cfg.rpn_proposal.max_per_img = 40
         cfg.model.test_cfg.rpn.max_per_img = 40
     if cfg.default_scope == "mmseg":
@@ -119,7 +119,7 @@ def batch(cfg, model):
         return dict(inputs=inputs, data_samples=samples)
     from mmdet.testing import demo_mm_inputs
 
-    classes = model.roi_head.bbox_head.num_classes
+    classes = (model.roi_head if "roi_head" in cfg.model else model).bbox_head.num_classes
     sizes, panoptic = [(3, 96, 128), (3, 80, 96)], cfg.model.type == "PanopticFPN"
     return demo_mm_inputs(
         2, sizes, num_classes=classes, num_items=[2, 1], with_mask=True, with_semantic=panoptic
@@ -131,7 +131,7 @@ def batch(cfg, model):
     ".",
     "(large|base)-patch.*_authors|fsdp|faster-rcnn_robustnet-small|mask-rcnn_resnet50-deit"
     "|_20x40|_10x21|adain|_hed|barlowtwins_(robustnet-small|vit-base)|segformer-affinity_mobile|segformer_bt-swin|segformer(-affinity)?_bt-resnet50-dino"
-    "|resnet_400e|coco-stuff-91|^fpn_resnet50",
+    "|resnet_400e|coco-stuff-91|^fpn_resnet50|(mask|faster)-rcnn_.*(dinov3|open-images)",
 )
 def test_a_training_step_reaches_every_parameter_and_a_test_step_predicts(cfg):
     model = build(cfg)

@@ -66,6 +66,41 @@ def test_torchvisions_cnns(name, tmp_path):
     assert "torchvision" in report.source
 
 
+@pytest.mark.parametrize("name, blocks", [("tf_efficientnet_b0", 16), ("tf_efficientnet_b3", 26)])
+def test_lukemelas_efficientnets(name, blocks, tmp_path):
+    """His blocks have one number through all stages; the first stage's have no expansion."""
+    theirs, renamed = randomize(timm.create_model(name, num_classes=10)), {}
+    first = dict(conv_dw="_depthwise_conv", bn1="_bn1", conv_pw="_project_conv", bn2="_bn2")
+    later = dict(conv_pw="_expand_conv", bn1="_bn0", conv_dw="_depthwise_conv", bn2="_bn1")
+    later |= dict(conv_pwl="_project_conv", bn3="_bn2")
+    squeeze = {"se.conv_reduce": "_se_reduce", "se.conv_expand": "_se_expand"}
+    flat = [(s, b) for s, stage in enumerate(theirs.blocks) for b in range(len(stage))]
+    outer = dict(conv_stem="_conv_stem", bn1="_bn0", conv_head="_conv_head", bn2="_bn1")
+    outer["classifier"] = "_fc"
+    for key, value in theirs.state_dict().items():
+        part, _, end = key.rpartition(".")
+        if key.startswith("blocks."):
+            _, stage, block, inner = part.split(".", 3)
+            names = {**(first if stage == "0" else later), **squeeze}
+            part = f"_blocks.{flat.index((int(stage), int(block)))}.{names[inner]}"
+        else:
+            part = outer[part]
+        renamed[f"{part}.{end}"] = value
+    assert len(flat) == blocks and "_blocks.0._project_conv.weight" in renamed
+    tower, head = TimmCNNTower(name), TimmCNNClassifier(10, name)
+    tower = TimmCNNTower(name, data_norm=tower.input_norm).eval()
+    torch.save(renamed, tmp_path / "cnn.pth")
+    assert load(tower, tmp_path / "cnn.pth").source == "EfficientNet (lukemelas)"
+    load(head, tmp_path / "cnn.pth")
+    images = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        close(head(TowerOutputs(tower(images), None, None)), theirs(images), tower)
+    short = {k: v for k, v in renamed.items() if not k.startswith(f"_blocks.{blocks - 1}.")}
+    torch.save(short, tmp_path / "cnn.pth")
+    with pytest.raises(ValueError, match=f"the file has {blocks - 1} blocks, and EfficientNet B0"):
+        load(tower, tmp_path / "cnn.pth")
+
+
 def test_torchvisions_vit(tmp_path):
     from torchvision.models.vision_transformer import VisionTransformer
 

@@ -5,10 +5,12 @@ from robustnet_mm.weights.spec import HOST_PARTS, SELFSUP_PARTS, Rows, Source, S
 from .mobile import (
     EFFICIENTNET,
     EFFICIENTNET_V2,
+    LUKEMELAS,
     MOBILENET_V2,
     MOBILENET_V3_LARGE,
     MOBILENET_V3_SMALL,
     linear_to_conv,
+    number_stages,
 )
 
 _CONFORMER_SHORTCUTS = [
@@ -204,6 +206,14 @@ CNN_SOURCES = (
         _TORCHVISION_REGNET,
     ),
     Source("EfficientNet, MobileNet (timm)", "EfficientNet", r"conv_stem\.weight"),
+    Source(
+        "EfficientNet (lukemelas)",
+        "EfficientNet",
+        r"_conv_stem\.weight",
+        LUKEMELAS,
+        norm_eps=1e-3,
+        finish=number_stages,
+    ),
     Source(
         "MobileNetV2 (torchvision)",
         "EfficientNet",

@@ -92,3 +92,61 @@ def linear_to_conv(weights: StateDict) -> StateDict:
     """Its first classifier layer is a linear in torchvision, a 1x1 convolution in timm."""
     weight = weights.get("conv_head.weight")
     return weights if weight is None else {**weights, "conv_head.weight": weight[:, :, None, None]}
+
+
+# lukemelas' flat `_blocks.N`: the number of blocks says which network, and so the depth of stages
+_DEPTHS = {
+    sum(depths): depths
+    for depths in (
+        (1, 2, 2, 3, 3, 4, 1),  # B0, Lite0
+        (2, 3, 3, 4, 4, 5, 2),  # B1, B2
+        (2, 3, 3, 5, 5, 6, 2),  # B3
+        (2, 4, 4, 6, 6, 8, 2),  # B4
+        (3, 5, 5, 7, 7, 9, 3),  # B5
+        (3, 6, 6, 8, 8, 11, 3),  # B6
+        (4, 7, 7, 10, 10, 13, 4),  # B7
+    )
+}
+_LUKEMELAS_IR = dict(
+    _expand_conv="conv_pw",
+    _bn0="bn1",
+    _depthwise_conv="conv_dw",
+    _bn1="bn2",
+    _se_reduce="se.conv_reduce",
+    _se_expand="se.conv_expand",
+    _project_conv="conv_pwl",
+    _bn2="bn3",
+)
+_LUKEMELAS_DS = {**_LUKEMELAS_IR, "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+LUKEMELAS = [
+    (r"_conv_stem\.(.*)", r"conv_stem.\1"),
+    (r"_bn0\.(.*)", r"bn1.\1"),
+    (r"_conv_head\.(.*)", r"conv_head.\1"),
+    (r"_bn1\.(.*)", r"bn2.\1"),
+    (r"_fc\.(.*)", r"classifier.\1"),
+    (r"_blocks\.(.*)", r"_blocks.\1"),
+]
+
+
+def number_stages(weights: StateDict) -> StateDict:
+    """lukemelas' `_blocks.N.PART` -> timm's `blocks.STAGE.BLOCK.PART`.
+
+    Raises:
+        ValueError: A number of blocks that no EfficientNet has.
+    """
+    count = 1 + max(int(key.split(".")[1]) for key in weights if key.startswith("_blocks."))
+    if count not in _DEPTHS:
+        raise ValueError(
+            f"the file has {count} blocks, and EfficientNet B0 to B7 have {list(_DEPTHS)}: it is "
+            "of a network of its own"
+        )
+    places = [f"{s}.{b}" for s, depth in enumerate(_DEPTHS[count]) for b in range(depth)]
+    found = {}
+    for key, value in weights.items():
+        if key.startswith("_blocks."):
+            _, number, part, end = key.split(".", 3)
+            expands = f"_blocks.{number}._expand_conv.weight" in weights
+            names = _LUKEMELAS_IR if expands else _LUKEMELAS_DS
+            key = f"blocks.{places[int(number)]}.{names.get(part, part)}.{end}"
+        found[key] = value
+    return found
