@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PYTEST := OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n logical --maxprocesses 4
 
 .DEFAULT_GOAL := help
-.PHONY: help install check test test-all demo lint format clean
+.PHONY: help install check test test-all demo docs lint format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /make \1 \t/p' $(firstword $(MAKEFILE_LIST))
@@ -29,6 +29,9 @@ test-all: install ## run also the tests marked extended: every model of each fam
 demo: install ## train and test on generated scenes (COMPARE=1 also trains from scratch)
 	@"$(BIN)/python" tools/demo.py $(if $(COMPARE),--compare) $(ARGS)
 
+docs: install ## build the site into site/; a warning is an error
+	@NO_MKDOCS_2_WARNING=1 PYTHONWARNINGS=ignore "$(BIN)/python" -m mkdocs build --strict -q
+
 lint: install ## ruff check and ruff format --check
 	@"$(BIN)/ruff" check .
 	@"$(BIN)/ruff" format --check .
@@ -38,7 +41,7 @@ format: install ## let ruff repair and format the code
 	@"$(BIN)/ruff" format .
 
 clean: ## remove build products and caches of this checkout
-	@rm -rf build dist *.egg-info .pytest_cache .ruff_cache
+	@rm -rf build dist site *.egg-info .pytest_cache .ruff_cache
 	@find . -path "./$(VENV)" -prune -o -path ./.git -prune -o -name __pycache__ -type d -exec rm -rf {} +
-	@echo "removed: build, dist, *.egg-info, __pycache__, caches of pytest and ruff"
+	@echo "removed: build, dist, site, *.egg-info, __pycache__, caches of pytest and ruff"
 	@echo "kept: $(VENV), data, work_dirs (remove them by hand)"
