@@ -83,6 +83,7 @@ setup(
         "export": ["onnx>=1.18", "onnxscript>=0.5", "onnxruntime>=1.22"],
         "style": ["torchmetrics>=1.6"],
         "seg": ["ftfy", "regex", "prettytable"],  # of mmseg, which is not named either
+        "app": ["gradio>=5"],
         "docs": ["mkdocs-material>=9.6", "mkdocstrings-python>=1.16"],
         "dev": ["pytest>=8", "pytest-xdist>=3.6", "ruff"],
     },

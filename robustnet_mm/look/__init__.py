@@ -10,7 +10,7 @@ from robustnet_mm.models.probe import ExchangeProbe, channel_strengths, exchange
 
 from .attention import attention, attention_distance, attention_matrix, rollout, uniform_distance
 from .cams import cam
-from .closing import closed_exchanges, compare_towers
+from .closing import closed_exchanges, compare_towers, scaled_exchanges
 from .detections import Annotations, Detections, compare_detections, detect
 from .features import edges, features, pca_colours, top_channels
 from .gradients import (
@@ -73,6 +73,7 @@ __all__ = [
     "receptive_field",
     "rollout",
     "saliency",
+    "scaled_exchanges",
     "stream",
     "top_channels",
     "tower_scores",

@@ -13,12 +13,13 @@ from .outputs import tower_scores
 
 
 @contextmanager
-def _silent(parts: Iterable[nn.Module]):
-    """Within it, these modules give zeros."""
-    handles = [
-        part.register_forward_hook(lambda module, args, output: torch.zeros_like(output))
-        for part in parts
-    ]
+def _scaled(parts: Iterable[nn.Module], share: float = 0.0):
+    """Within it, these modules give a share of what they gave; 0 is exactly zero."""
+
+    def scale(module, args, output):
+        return output * share if share else torch.zeros_like(output)
+
+    handles = [part.register_forward_hook(scale) for part in parts]
     try:
         yield
     finally:
@@ -36,13 +37,26 @@ def _necks(model: nn.Module) -> list[TowerNeck]:
 
 
 @contextmanager
+def scaled_exchanges(model: nn.Module, share: float):
+    """Within it, every FIU and TowerNeck adds a share of what it has learned to add.
+
+    Args:
+        model: Any model with a RobustNet.
+        share: 1 is the model as it is, 0 is `closed_exchanges`.
+    """
+    parts = [*_units(model), *(part for neck in _necks(model) for part in neck.linears)]
+    with _scaled(parts, share):
+        yield
+
+
+@contextmanager
 def closed_exchanges(model: nn.Module):
     """Within it, no FIU and no TowerNeck adds anything, whatever it has learned.
 
     The backbone's towers then compute exactly what they compute alone, with the weights that they
     have now; a detector's neck sees the CNN's pyramid only.
     """
-    with _silent([*_units(model), *(part for neck in _necks(model) for part in neck.linears)]):
+    with scaled_exchanges(model, 0.0):
         yield
 
 
@@ -68,7 +82,7 @@ def without_cnn_maps(model: nn.Module):
 
     handles = [neck.register_forward_pre_hook(blank) for neck in necks]
     try:
-        with _silent(_units(model)):
+        with _scaled(_units(model)):
             yield
     finally:
         for handle in handles:

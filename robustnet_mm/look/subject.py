@@ -62,7 +62,15 @@ class Subject(TrainedModel):
             UnreadableImageError: The file is broken or not there.
             ValueError: The pipeline gives no pixels.
         """
-        batch = self.prepare(self.load(path))
+        return self.see(self.load(path))
+
+    def see(self, loaded: dict) -> Picture:
+        """What `load` gives, as the model sees it.
+
+        Raises:
+            ValueError: The pipeline gives no pixels.
+        """
+        batch = self.prepare(loaded)
         (pixels,) = batch["inputs"]
         if pixels.dtype != torch.uint8:
             raise ValueError(
@@ -71,7 +79,8 @@ class Subject(TrainedModel):
             )
         pixels = np.ascontiguousarray(pixels.permute(1, 2, 0).numpy()[..., ::-1])  # BGR -> RGB
         batch = self.model.data_preprocessor(batch, False)
-        return Picture(str(path), pixels, batch["inputs"], batch["data_samples"][0])
+        path = str(loaded["img_path"])
+        return Picture(path, pixels, batch["inputs"], batch["data_samples"][0])
 
     def annotations(self, path: str | None = None) -> Annotations | None:
         """The objects of a COCO file, which is read once.
