@@ -23,7 +23,7 @@ from robustnet_mm import look
 from robustnet_mm.datasets import LoadImage
 from robustnet_mm.models import RobustNet
 from robustnet_mm.models.probe import backbone_of
-from robustnet_mm.style_transfer.stylizer import Stylizer
+from robustnet_mm.style_transfer.stylizer import Stylizer, shrink
 
 MOST_MB = 30  # of an upload
 MOST_SIDE = 1024  # pixels; what is larger is scaled down before the config's own pipeline
@@ -51,7 +51,7 @@ def import_gradio():
 
 
 class Looking:
-    """What the page of a classifier, detector or segmentor shows. It keeps nothing of a visitor.
+    """What the page of a classifier, detector or segmentor shows.
 
     Args:
         args: Of the command line.
@@ -120,7 +120,8 @@ class Painting:
     def paint(self, content: str, style: str, alpha: float) -> tuple[np.ndarray, str]:
         """The content in the style, and a text."""
         start = time.perf_counter()
-        photo, painting = (mmcv.bgr2rgb(self.load.read(path)) for path in (content, style))
+        read = (mmcv.bgr2rgb(self.load.read(path)) for path in (content, style))
+        photo, painting = (shrink(pixels, MOST_SIDE, "the longer side") for pixels in read)
         painted = self.stylize.paint(photo, [self.stylize.read_style(painting)], alpha=alpha)
         return painted, f"{time.perf_counter() - start:.1f} s"
 
@@ -136,7 +137,8 @@ def page_of(args: argparse.Namespace):
     if not Path(args.config).is_file():
         raise FileNotFoundError(f"config {args.config} does not exist: name a file under configs/")
     kind = str((Config.fromfile(args.config).get("model") or {}).get("type"))
-    with gradio.Blocks(title="robustnet_mm", analytics_enabled=False) as page:
+    settings = dict(title="robustnet_mm", analytics_enabled=False, delete_cache=(3600, 3600))
+    with gradio.Blocks(**settings) as page:  # uploads and results are deleted after an hour
         gradio.Markdown(f"## {Path(args.config).stem}")
         if kind.endswith("RobustStyleTransfer"):
             _painting_page(gradio, Painting(args))

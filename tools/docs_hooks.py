@@ -13,7 +13,8 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {"README.md": "index.md"} | {name: name for name in ("CONTRIBUTING.md", "CHANGELOG.md")}
-OUTSIDE = re.compile(r"\[([^\]]*)\]\((?:\.\./)?(robustnet_mm|tools|configs|tests|LICENSE)[^)]*\)")
+_PLACES = r"(?:\.\./)?(?:(?:robustnet_mm|tools|configs|tests)/|LICENSE)"
+OUTSIDE = re.compile(rf"\[([^\]]*)\]\({_PLACES}[^)]*\)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

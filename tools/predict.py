@@ -10,7 +10,6 @@ and the exit code is then 1.
 
 import argparse
 import sys
-from collections import Counter
 from itertools import count
 from pathlib import Path
 
@@ -61,15 +60,16 @@ class Predictor:
         self.trained = TrainedModel(args.config, args.checkpoint, args.cfg_options)
         self.writer = writer_for(self.trained, args.score_thr)
         self.draw = None if args.no_pictures else Drawer(self.trained, args.score_thr)
-        self.pictures, self.skipped, self._times = Path(args.out_dir, "pictures"), {}, Counter()
+        self.pictures, self.skipped, self._names = Path(args.out_dir, "pictures"), {}, set()
         if self.draw is not None:
             make_work_dir(str(self.pictures), "--out-dir")
 
     def run(self, path: str) -> None:
         """An image or a video; one that cannot be read goes to `skipped`."""
         stem = Path(path).stem
-        self._times[stem] += 1
-        name = f"{stem}-{self._times[stem]}" if self._times[stem] > 1 else stem
+        names = (stem if number == 1 else f"{stem}-{number}" for number in count(1))
+        name = next(name for name in names if name not in self._names)
+        self._names.add(name)
         try:
             if Path(path).suffix.lower() in VIDEO_SUFFIXES:
                 self._video(path, name)
@@ -94,7 +94,7 @@ class Predictor:
             size, number = frame.shape[:2], next(numbers)
             loaded = dict(img_path=path, img_id=0, img=mmcv.rgb2bgr(frame))
             loaded |= dict(img_shape=size, ori_shape=size)
-            return self._ask(loaded, f"{path}#{number}", f"{name}-{number:06d}")
+            return self._ask(loaded, f"{path}#{number}", f"{name}#{number:06d}")
 
         if self.draw is not None:
             change_video(path, self.pictures / f"{name}.mp4", ask)
@@ -106,6 +106,8 @@ class Predictor:
 def main():
     args = parse_args()
     paths = find_pictures("IMAGES", args.images, IMAGE_SUFFIXES + VIDEO_SUFFIXES)
+    out = Path(args.out_dir).resolve()
+    paths = [path for path in paths if out not in Path(path).resolve().parents]  # of a run before
     make_work_dir(args.out_dir, "--out-dir")
     predictor = Predictor(args)
     try:

@@ -32,7 +32,7 @@ def frames_of(source: str | Path) -> Iterator[np.ndarray]:
         video.release()
     if not number or number < stated:
         raise UnreadableVideoError(
-            f"{source} can be read for {number} of {max(stated, 0)} frames: convert it to .mp4"
+            f"{source} can be read for {number} of {max(stated, 0)} frames only: convert it to .mp4"
         )
 
 

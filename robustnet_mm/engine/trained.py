@@ -19,7 +19,7 @@ from robustnet_mm.hosts import host_of
 from robustnet_mm.weights.files import find_state_dict, read_checkpoint
 from robustnet_mm.weights.load import load_into
 
-READ_LABELS = ("LoadAnnotations", "LoadLabels")  # steps of a pipeline
+READ_LABELS = ("LoadAnnotations", "LoadLabels", "LoadPanopticAnnotations")  # steps of a pipeline
 
 
 class UnreadableImageError(ValueError):

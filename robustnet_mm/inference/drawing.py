@@ -4,6 +4,7 @@ import numpy as np
 from mmengine.registry import VISUALIZERS
 from mmengine.visualization import BaseVisBackend
 
+from robustnet_mm.datasets.own_data import palette
 from robustnet_mm.engine.trained import TrainedModel
 
 
@@ -34,10 +35,11 @@ class Drawer:
 
     def __init__(self, trained: TrainedModel, score_thr: float = 0.3):
         self._kept, host = _Kept(), trained.host
-        self._visualizer = VISUALIZERS.build(
-            dict(type=host.visualizer, vis_backends=[self._kept], name=f"drawer_{id(self)}")
-        )
-        self._visualizer.dataset_meta = dict(classes=trained.classes or None)
+        kind = VISUALIZERS.get(host.visualizer)  # built by the registry it would be one for all
+        self._visualizer = kind(vis_backends=[self._kept])
+        classes = tuple(trained.classes) or None
+        colours = palette(classes) if classes else None
+        self._visualizer.dataset_meta = dict(classes=classes, palette=colours)
         self._method = getattr(self._visualizer, host.draws_by)
         self._options = dict(pred_score_thr=score_thr) if host.detects else {}
 

@@ -5,6 +5,7 @@ config.py           the whole config, without what belongs to the training's mac
 README.md           the card
 """
 
+import ast
 import hashlib
 import platform
 import re
@@ -112,7 +113,7 @@ def publish(
         classes=_classes_of(plain, meta),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         digest=hashlib.sha256(saved).hexdigest(),
-        towers=_towers(cfg),
+        towers=towers_of(cfg),
         metrics=_metrics(Path(checkpoint).parent, meta),
         folder=out_dir.name,
         weights=WEIGHTS,
@@ -147,7 +148,25 @@ def _config_of(content: Mapping, config: str | Path | None) -> Config:
     text = (content.get("meta") or {}).get("cfg")
     if not isinstance(text, str):
         raise ValueError("the checkpoint carries no config: name it by --config FILE.py")
+    if not is_plain(text):
+        raise ValueError(
+            "the config in the checkpoint holds code, which is not run: name a config that you "
+            "trust by --config FILE.py"
+        )
     return Config.fromstring(text, ".py")
+
+
+def is_plain(text: str) -> bool:
+    """Whether a config says values and nothing else: literals, and `dict(...)` of them."""
+    allowed = (ast.Module, ast.Assign, ast.Name, ast.Store, ast.Load, ast.Constant, ast.List)
+    allowed += (ast.Tuple, ast.Dict, ast.Set, ast.Call, ast.keyword, ast.UnaryOp, ast.USub)
+    try:
+        nodes = list(ast.walk(ast.parse(text)))
+    except SyntaxError:
+        return False
+    calls = (node.func for node in nodes if isinstance(node, ast.Call))
+    only_dicts = all(isinstance(func, ast.Name) and func.id == "dict" for func in calls)
+    return only_dicts and all(isinstance(node, allowed) for node in nodes)
 
 
 def _datasets(cfg: Config, split: str) -> list[Mapping]:
@@ -178,14 +197,27 @@ def without_the_machine(cfg: Config, meta: Mapping) -> Config:
 
 
 def _without_places(cfg: Config) -> str:
-    """The text of a config; folders of data that are absolute become data/NAME."""
-    text = cfg.pretty_text
-    for split in ("train", "val", "test"):
-        for dataset in _datasets(cfg, split):
-            root = str(dataset.get("data_root") or "").rstrip("/")
-            if root.startswith("/"):
-                text = text.replace(root, f"data/{Path(root).name}")
-    return text
+    """The text of a config: folders of data become data/NAME, other absolute paths their name."""
+    roots = {
+        str(dataset.get("data_root") or "").rstrip("/")
+        for split in ("train", "val", "test")
+        for dataset in _datasets(cfg, split)
+    }
+    roots = [root for root in roots if root.startswith("/")]
+
+    def strip(value):
+        if isinstance(value, Mapping):
+            return {key: strip(inner) for key, inner in value.items()}
+        if isinstance(value, (list, tuple)):
+            return type(value)(map(strip, value))
+        if not isinstance(value, str) or not value.startswith("/"):
+            return value
+        for root in roots:
+            if value.rstrip("/") == root or value.startswith(f"{root}/"):
+                return f"data/{Path(root).name}{value[len(root) :]}"
+        return Path(value).name
+
+    return Config(strip(cfg.to_dict())).pretty_text
 
 
 def _describe(cfg: Config) -> str:
@@ -213,7 +245,7 @@ def _classes_of(cfg: Config, meta: Mapping) -> str:
     )
 
 
-def _towers(cfg: Config) -> str:
+def towers_of(cfg: Config) -> str:
     """A line for each tower: its network, its file, and the licence that timm states for it."""
     lines = []
     for name in ("cnn", "vit"):
@@ -221,7 +253,8 @@ def _towers(cfg: Config) -> str:
         if not isinstance(tower, Mapping):
             continue
         start = tower.get("init_cfg") or {}
-        network = tower.get("model_name") or tower.get("arch") or tower.get("type")
+        network = tower.get("model_name") or tower.get("arch")
+        network = network or f"the {name} tower of {cfg.model.backbone.get('arch')}"
         if not start:
             lines.append(f"- {name}: {network}, from scratch or with the whole model")
             continue
@@ -245,8 +278,8 @@ def _metrics(folder: Path, meta: Mapping) -> str:
         epochs = read_epochs(folder)
     except (ValueError, OSError):
         return f"{NOT_STATED}: no log of a validation beside the checkpoint"
-    steps = (meta.get("epoch"), meta.get("iter"))
-    found = [one for one in epochs if one["epoch"] in steps]
+    step = meta.get("epoch") or meta.get("iter")  # an IterBasedTrainLoop counts no epochs
+    found = [one for one in epochs if one["epoch"] == step]
     if not found:
         return f"{NOT_STATED}: the log beside the checkpoint is of other epochs"
     numbers = {key: value for key, value in found[-1].items() if key != "epoch"}

@@ -63,7 +63,9 @@ class CocoFile:
     def write(self, folder: Path) -> Path:
         most = max((one["category_id"] for one in self._objects), default=0)
         number = max(len(self._trained.classes), most)
-        categories = [dict(id=k + 1, name=self._trained.name(k)) for k in range(number)]
+        names = [*self._trained.classes]
+        names += [self._trained.name(k) for k in range(len(names), number)]
+        categories = [dict(id=k, name=str(name)) for k, name in enumerate(names, 1)]
         content = dict(images=self._images, annotations=self._objects, categories=categories)
         WholeFileBackend().put_text(json.dumps(content), folder / self.name)
         return folder / self.name
@@ -103,7 +105,10 @@ class ClassTable:
 
 
 class LabelImages:
-    """Label maps as grey PNG files, whose values are the numbers of the classes, and their names.
+    """Label maps as grey PNG files, whose values are the numbers of the classes.
+
+    Beside them stand `classes.txt`, the names, and `files.csv`, of which image each map is. More
+    than 256 classes make files of 16 bits.
 
     Args:
         trained: A segmentor.
@@ -113,11 +118,13 @@ class LabelImages:
     name = "labels"
 
     def __init__(self, trained: TrainedModel, score_thr: float = 0.3):
-        self._trained, self._maps = trained, {}
+        self._trained, self._maps, self._files = trained, {}, []
 
     def add(self, path: str, name: str, sample: object) -> None:
         """The label map of an image, a `SegDataSample`."""
-        labels = sample.pred_sem_seg.data[0].cpu().numpy().astype(np.uint8)
+        depth = np.uint8 if len(self._trained.classes) <= 256 else np.uint16
+        labels = sample.pred_sem_seg.data[0].cpu().numpy().astype(depth)
+        self._files.append((f"{name}.png", path))
         self._maps[name] = cv2.imencode(".png", labels)[1].tobytes()
 
     def write(self, folder: Path) -> Path:
@@ -125,14 +132,26 @@ class LabelImages:
             WholeFileBackend().put(content, folder / self.name / f"{name}.png")
         classes = "\n".join(map(str, self._trained.classes)) + "\n"
         WholeFileBackend().put_text(classes, folder / self.name / "classes.txt")
+        text = io.StringIO()
+        csv.writer(text).writerows([("file", "image"), *self._files])
+        WholeFileBackend().put_text(text.getvalue(), folder / self.name / "files.csv")
         return folder / self.name
 
 
 def writer_for(
     trained: TrainedModel, score_thr: float = 0.3
 ) -> CocoFile | ClassTable | LabelImages:
-    """The writer for what a model does."""
+    """The writer for what a model does.
+
+    Raises:
+        ValueError: A panoptic model, for which there is none.
+    """
     kind = ClassTable
+    if hasattr(trained.model, "panoptic_fusion_head"):
+        raise ValueError(
+            f"predictions of a {type(trained.model).__name__} have no file here: use mmdet's "
+            "DetInferencer"
+        )
     if trained.host.detects:
         kind = CocoFile
     elif trained.host.segments:

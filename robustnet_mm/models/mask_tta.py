@@ -39,10 +39,12 @@ class MaskTTAModel(BaseTTAModel):
         super().__init__(module, data_preprocessor)
         roi_head = getattr(self.module, "roi_head", None)
         kind = type(roi_head).__name__
-        if kind != "StandardRoIHead" or not roi_head.with_mask or roi_head.with_shared_head:
+        panoptic = hasattr(self.module, "panoptic_fusion_head")
+        plain = kind == "StandardRoIHead" and roi_head.with_mask and not roi_head.with_shared_head
+        if panoptic or not plain:
             raise ValueError(
                 "MaskTTAModel needs model.roi_head.type='StandardRoIHead' with a mask_head and no "
-                f"shared_head, got {kind}: test without --tta"
+                f"shared_head, got {kind} of {type(self.module).__name__}: test without --tta"
             )
         of_boxes = DetTTAModel(ConfigDict(tta_cfg), module=self.module)
         self._of_boxes = [of_boxes]  # in a list: the detector is a child once

@@ -16,12 +16,13 @@ class Found(NamedTuple):
     """What was measured of one network.
 
     `right` holds, for classifiers, which images were right by each head: head -> corruption, or
-    'clean' -> severity -> a word of 0 and 1.
+    'clean' -> severity -> a word of 0 and 1. `images` is a digest of the files' names and labels.
     """
 
     clean: Scores
     corrupted: Mapping[str, Mapping[int, Scores]]
     right: Mapping[str, Mapping[str, Mapping[int, str]]]
+    images: str = ""
 
 
 def performance_under_corruption(found: Found, metric: str) -> float:
@@ -42,10 +43,12 @@ def relative_performance(found: Found, metric: str) -> float:
 def corruption_error(found: Found, base: Found, metric: str, base_metric: str) -> float:
     """mCE in percent: the mean over corruptions of error / base's error, severities summed.
 
+    nan where the base makes no error by a corruption, and loses nothing by one.
+
     Hendrycks and Dietterich, ICLR 2019, section 4.1. Metrics are accuracies in percent.
 
     Raises:
-        ValueError: The base was measured on other corruptions, or makes no error.
+        ValueError: The base was measured on other corruptions.
     """
     return _mean_ratio(found, base, metric, base_metric, relative=False)
 
@@ -70,12 +73,7 @@ def _mean_ratio(found: Found, base: Found, metric: str, base_metric: str, relati
             )
             for one, m in ((found, metric), (base, base_metric))
         )
-        if theirs <= 0:
-            raise ValueError(
-                f"the base must lose accuracy by {name}, of which its error would be a share, and "
-                "does not: take more images, higher severities, or another base"
-            )
-        ratios.append(ours / theirs)
+        ratios.append(ours / theirs if theirs > 0 else float("nan"))
     return 100 * fmean(ratios)
 
 
@@ -97,6 +95,8 @@ def lead(found: Found, base: Found, head: str, base_head: str) -> dict[str, dict
     ours, theirs = (_by_image(one.right[h]) for one, h in ((found, head), (base, base_head)))
     if any(len(row) != len(theirs.get(key, ())) for key, row in ours.items()):
         raise ValueError("both must be measured on the same images and corruptions")
+    if found.images != base.images:
+        raise ValueError("both must be measured on the same images: their names or labels differ")
     clean = ours["clean", 0] - theirs["clean", 0]
     if len(clean) < 2:
         raise ValueError("an interval needs two images or more, got one: take more")

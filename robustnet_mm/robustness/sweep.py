@@ -73,11 +73,12 @@ class Measurement:
     cache_dir: str | None = None
 
     def digest(self) -> str:
-        """Of all that a cell's numbers depend on."""
+        """Of the weights, and of what the config says of model, test data and metrics."""
         cfg = read_config(self.config, self.cfg_options)
-        cfg.pop("work_dir")
-        said = repr((cfg.to_dict(), self.seed)).encode()
-        return sha256(said + Path(self.checkpoint).read_bytes()).hexdigest()[:16]
+        parts = [cfg.get(name) for name in ("model", "data_preprocessor", "test_evaluator")]
+        said = repr((*parts, cfg.test_dataloader.dataset, self.seed)).encode()
+        weights = Path(self.checkpoint).expanduser().read_bytes()
+        return sha256(said + weights).hexdigest()[:16]
 
 
 class Sweep:
@@ -90,7 +91,7 @@ class Sweep:
         severities: 1 to 5.
 
     Raises:
-        ValueError: An unknown corruption or severity, or a work dir of another measurement.
+        ValueError: An unknown corruption or severity, or a work dir that cannot be written.
         FileNotFoundError: No such config or checkpoint.
     """
 
@@ -109,15 +110,6 @@ class Sweep:
         self.measurement, self.work_dir = measurement, Path(work_dir)
         read_checkpoint(measurement.checkpoint)  # what is wrong with it is told now
         make_work_dir(str(self.work_dir / "cells"))
-        mark = self.work_dir / "measurement.json"
-        stated = dict(asdict(measurement), digest=measurement.digest())
-        measured = mark.is_file() and any((self.work_dir / "cells").glob("*.json"))
-        if measured and load(mark)["digest"] != stated["digest"]:
-            raise ValueError(
-                f"work_dir {work_dir} holds a sweep of another config, checkpoint or seed "
-                f"({load(mark)['checkpoint']}): name another by --work-dir"
-            )
-        dump(stated, mark, **_WHOLE)
         pairs = [Cell(name, level) for name in corruptions for level in sorted(set(severities))]
         self.cells = [CLEAN, *dict.fromkeys(pairs)]
 
@@ -132,10 +124,12 @@ class Sweep:
             say: Takes a line about each cell.
 
         Raises:
-            ValueError: Another sweep runs in the work dir, or a cell cannot be measured.
+            ValueError: Another sweep runs in the work dir, or it holds one of another measurement,
+                or a cell cannot be measured.
         """
         check_whole("processes", processes, 1)
         with locked(self.work_dir / ".sweep.lock", "sweep"):
+            self._claim()
             missing = [cell for cell in self.cells if not self.file(cell).is_file()]
             done = len(self.cells) - len(missing)
             if done:
@@ -147,6 +141,18 @@ class Sweep:
                 say(f"[{done}/{len(self.cells)}] {cell.name}: {metrics}")
         return read_found(self.work_dir, self.cells)
 
+    def _claim(self) -> None:
+        """A work dir belongs to one measurement, once a cell is there."""
+        mark = self.work_dir / "measurement.json"
+        stated = dict(asdict(self.measurement), digest=self.measurement.digest())
+        measured = mark.is_file() and any((self.work_dir / "cells").glob("*.json"))
+        if measured and load(mark)["digest"] != stated["digest"]:
+            raise ValueError(
+                f"work_dir {self.work_dir} holds a sweep of another config, checkpoint or seed "
+                f"({load(mark)['checkpoint']}): name another by --work-dir"
+            )
+        dump(stated, mark, **_WHOLE)
+
     def _measured(self, cells: list[Cell], processes: int):
         if processes == 1:
             measure = Bench(self.measurement) if cells else None
@@ -157,9 +163,9 @@ class Sweep:
         for number in range(processes):
             numbers.put(number)
         threads = max(1, torch.get_num_threads() // processes)
-        started = (self.measurement, numbers, threads)
+        started = (numbers, threads)
         with ProcessPoolExecutor(processes, context, _start, started) as pool:
-            waiting = {pool.submit(_measure, cell): cell for cell in cells}
+            waiting = {pool.submit(_measure, self.measurement, cell): cell for cell in cells}
             try:
                 for future in as_completed(waiting):
                     yield waiting[future], future.result()
@@ -189,11 +195,11 @@ def read_found(work_dir: str | Path, cells: Sequence[Cell] | None = None) -> Fou
         if cell != CLEAN:
             corrupted.setdefault(cell.corruption, {})[cell.severity] = content["metrics"]
         else:
-            clean = content["metrics"]
+            clean, images = content["metrics"], content["images"]
         for head, word in content["right"].items():
             of_head = right.setdefault(head, {}).setdefault(cell.corruption, {})
             of_head[cell.severity] = word
-    return Found(clean, corrupted, right)
+    return Found(clean, corrupted, right, images)
 
 
 class RightImages(BaseMetric):
@@ -203,23 +209,24 @@ class RightImages(BaseMetric):
 
     def __init__(self):
         super().__init__()
-        self.right = {}
+        self.right, self.images = {}, ""
 
     def process(self, data_batch, data_samples: Sequence[dict]):
         """Keep a 1 or a 0 for each sample and head."""
         for sample in data_samples:
-            self.results.append(
-                {
-                    f"top1{suffix}": int(sample[field].argmax()) == int(sample["gt_label"])
-                    for suffix, field in HEADS.items()
-                    if field in sample and "gt_label" in sample
-                }
-            )
+            label, found = sample.get("gt_label"), {}
+            if label is not None and label.numel() == 1:  # and not one of several labels
+                for suffix, field in HEADS.items():
+                    if field in sample:
+                        found[f"top1{suffix}"] = int(sample[field].argmax()) == int(label)
+            place = Path(str(sample.get("img_path"))).name
+            self.results.append((f"{place} {label}", found))
 
     def compute_metrics(self, results: list[dict]) -> dict:
-        """Sets `right`: head -> a word of 0 and 1."""
-        heads = results[0] if results else ()
-        self.right = {head: "".join(str(int(r[head])) for r in results) for head in heads}
+        """Sets `right`, head -> a word of 0 and 1, and `images`, a digest of files and labels."""
+        names, hits = zip(*results, strict=True)
+        self.right = {head: "".join(str(int(one[head])) for one in hits) for head in hits[0]}
+        self.images = sha256("\n".join(names).encode()).hexdigest()[:16]
         return {}
 
 
@@ -256,7 +263,7 @@ class Bench:
             evaluator.process(data_samples=samples, data_batch=batch)
         found = evaluator.evaluate(len(loader.dataset))
         numbers = {name: float(value) for name, value in found.items() if _is_number(value)}
-        return dict(metrics=numbers, right=right.right)
+        return dict(metrics=numbers, right=right.right, images=right.images)
 
 
 def _is_number(value) -> bool:
@@ -292,18 +299,18 @@ def add_corruption(loader: Config, cell: Cell, measurement: Measurement, after_a
         dataset["pipeline"].insert(places[0] + (not after_all), step)
 
 
-_bench = None  # of a process of a pool
-
-
-def _start(measurement: Measurement, numbers, threads: int) -> None:
-    global _bench
+def _start(numbers, threads: int) -> None:
     die_with_parent()
     number = numbers.get()
     if torch.cuda.is_available():
         torch.cuda.set_device(number % torch.cuda.device_count())
     torch.set_num_threads(threads)
-    _bench = Bench(measurement)
 
 
-def _measure(cell: Cell) -> dict:
-    return _bench(cell)
+_benches = []  # of a process of a pool, which has one
+
+
+def _measure(measurement: Measurement, cell: Cell) -> dict:
+    if not _benches:  # here, and not when the process starts, its errors are handed on
+        _benches.append(Bench(measurement))
+    return _benches[0](cell)

@@ -96,6 +96,7 @@ def test_images_that_are_not_there_or_of_another_size_are_counted(pascal, tmp_pa
         (lambda root: (root / "Annotations/000001.xml").write_text("<a>"), "000001.xml cannot be"),
         (lambda root: voc(root, "000001", ("", (1, 1, 2, 2), 0)), "an object lacks name"),
         (lambda root: voc(root, "000001", ("a", ("x", 1, 2, 2), 0)), "could not convert string"),
+        (lambda root: voc(root, "000001", ("a", ("nan", 1, 2, 2), 0)), "must have finite numbers"),
         (lambda root: (root / "ImageSets/Main/train.txt").unlink(), "the splits of .* are val"),
         (lambda root: (root / "ImageSets/Main/train.txt").write_text(""), "nothing to write"),
     ],
@@ -105,6 +106,20 @@ def test_voc_that_is_broken_is_named_and_nothing_is_written(pascal, tmp_path, ch
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         voc_to_coco(pascal, tmp_path / "own", ["train"], ["dog", "cat", "a"])
     assert not (tmp_path / "own").exists()
+
+
+def test_nothing_is_written_where_a_later_split_or_the_images_are_wrong(pascal, tmp_path):
+    out = tmp_path / "own"
+    (pascal / "ImageSets/Main/val.txt").write_text("")
+    with pytest.raises(ValueError, match="nothing to write into .*instances_val.json"):
+        voc_to_coco(pascal, out, ["train", "val"], ["dog", "cat"])
+    assert not out.exists()
+    image(out / "images/mine.jpg")
+    (out / "annotations").mkdir()
+    (out / "annotations/instances_train.json").write_text("mine")
+    with pytest.raises(ValueError, match="images is there already, and is not"):
+        voc_to_coco(pascal, out, ["train"])
+    assert (out / "annotations/instances_train.json").read_text() == "mine"
 
 
 def test_a_class_that_is_not_in_the_list_is_named(pascal, tmp_path):
@@ -163,6 +178,10 @@ def test_yolo_without_names_or_with_strange_ones_says_so(yolo, tmp_path):
     (yolo / "data.yaml").write_text("names: {1: bee}\n")
     with pytest.raises(ValueError, match="numbered from 0 on, got"):
         yolo_to_coco(yolo, tmp_path / "own", ["train"])
+    for text, message in (("names: [a", "is no YAML"), ("[a]", "must have names, a list")):
+        (yolo / "data.yaml").write_text(text)
+        with pytest.raises(ValueError, match=message):
+            yolo_to_coco(yolo, tmp_path / "own", ["train"])
     (yolo / "data.yaml").unlink()
     with pytest.raises(FileNotFoundError, match="no data.yaml and no classes.txt"):
         yolo_to_coco(yolo, tmp_path / "own", ["train"])
@@ -332,6 +351,7 @@ def test_a_hierarchy_that_does_not_fit_is_named(tree, message):
         ("validation-annotations-bbox.csv", "ImageID,LabelName\n", "must have a column XMin"),
         ("class-descriptions-boxable.csv", "/m/a\n", "must have rows of identifier, name"),
         ("bbox_labels_600_hierarchy.json", "no", "is no JSON"),
+        ("bbox_labels_600_hierarchy.json", "[]", "must be a tree"),
     ],
 )
 def test_tables_that_are_none_are_named(convert, open_images, name, content, message):

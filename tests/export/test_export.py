@@ -112,6 +112,26 @@ PAIRS = {
             model_args=dict(depth=2),
         ),
     ),
+    "mobile": dict(
+        cnn=dict(type="robustnet_mm.TimmCNNTower", model_name="mobilenetv2_100"),
+        vit=dict(type="robustnet_mm.ViTTower", model_name="deit_tiny_patch16_224"),
+    ),
+    "swiglu": dict(
+        cnn=dict(type="robustnet_mm.TimmCNNTower", model_name="regnety_002"),
+        vit=dict(
+            type="robustnet_mm.ViTTower",
+            model_name="eva02_tiny_patch14_224",
+            model_args=dict(depth=2),
+        ),
+    ),
+    "resnet": dict(
+        cnn=dict(type="robustnet_mm.TimmCNNTower", model_name="resnet18"),
+        vit=dict(
+            type="robustnet_mm.ViTTower",
+            model_name="vit_base_patch16_siglip_224",
+            model_args=dict(depth=3, embed_dim=48, num_heads=3),
+        ),
+    ),
 }
 
 
@@ -166,11 +186,12 @@ def test_a_detector_of_one_stage_and_a_segmentor_export_whole(tmp_path, own_data
         model.neck[1].num_outs = 5
         model.bbox_head.update(in_channels=detector.neck[1].out_channels, feat_channels=16)
 
-    whole = tmp_path / "retinanet.py"
-    whole.write_text("_base_ = 'mmdet::_base_/models/retinanet_r50_fpn.py'\n")
-    part = Part(hosts_model(whole, "mmdet", weave))
-    assert part.names == tuple(f"{n}_{k}" for n in ("cls_score", "bbox_pred") for k in range(5))
-    export_onnx(part, tmp_path / "retinanet.onnx", sizes=SIZES)
+    outputs = ("cls_score", "bbox_pred", "centerness")
+    for name, kinds in (("_base_/models/retinanet_r50_fpn", 2), ("atss/atss_r50_fpn_1x_coco", 3)):
+        (tmp_path / "whole.py").write_text(f"_base_ = 'mmdet::{name}.py'\n")
+        part = Part(hosts_model(tmp_path / "whole.py", "mmdet", weave))
+        assert part.names == tuple(f"{n}_{k}" for n in outputs[:kinds] for k in range(5))
+        export_onnx(part, tmp_path / f"{kinds}.onnx", sizes=SIZES)
     pytest.importorskip("mmseg")
     monkeypatch.setenv("DATA_ROOT", str(own_data))
     config = "configs/digit_scenes/segformer_robustnet-nano_digit-scenes.py"

@@ -13,6 +13,7 @@ from safetensors import safe_open
 
 from robustnet_mm.engine.trained import TrainedModel
 from robustnet_mm.inference import load_published, publish
+from robustnet_mm.inference.publishing import towers_of
 
 TOWER = dict(type="robustnet_mm.PretrainedTower", checkpoint="/home/me/secret.pth")
 
@@ -39,11 +40,13 @@ def work(tmp_path_factory):
         model = MODELS.build(cfg.model)
     open_exchanges(model.backbone)
     classes = tuple(f"class-{k}" for k in range(10))
+    cfg.visualizer.save_dir = "/home/me/vis"
+    cfg.test_dataloader.dataset.data_prefix = "home/me"  # no place of the machine
     meta = dict(cfg=cfg.pretty_text, epoch=2, iter=20, dataset_meta=dict(classes=classes))
     torch.save(dict(state_dict=model.state_dict(), meta=meta), folder / "epoch_2.pth")
     log = folder / "20260101_000000/vis_data"
     log.mkdir(parents=True)
-    lines = [{"step": step, "accuracy/top1": 10.0 * step} for step in (1, 2, 3)]
+    lines = [{"step": step, "accuracy/top1": 10.0 * step} for step in (*range(1, 4), 20)]
     (log / "scalars.json").write_text("\n".join(map(json.dumps, lines)))
     return folder, model
 
@@ -66,7 +69,8 @@ def test_it_loads_back_by_one_call_with_every_weight(work, published):
 
 def test_the_config_names_nothing_of_the_machine_and_the_classes(published):
     text = (published / "config.py").read_text()
-    assert "/home/me" not in text and "data/digits" in text and "work_dir" not in text
+    assert "'/home/me" not in text and "data/digits" in text and "work_dir" not in text
+    assert "data_prefix='home/me'" in text and "save_dir='vis'" in text
     trained = TrainedModel(str(published / "config.py"), str(published / "model.safetensors"))
     assert trained.classes[3] == "class-3"
 
@@ -83,6 +87,24 @@ def test_the_card_says_what_it_is(published):
     names = {"model": None}
     exec(code.replace('"pair"', repr(str(published))), names)  # noqa: S102
     assert not names["model"].training
+
+
+def test_code_in_a_checkpoint_is_not_run(work, tmp_path):
+    content = torch.load(work[0] / "epoch_2.pth", weights_only=True)
+    content["meta"]["cfg"] += f"\nopen({str(tmp_path / 'run')!r}, 'w')\n"
+    torch.save(content, tmp_path / "evil.pth")
+    with pytest.raises(ValueError, match="holds code, which is not run: name a config"):
+        publish(tmp_path / "evil.pth", tmp_path / "out")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["robustnet-small-patch16_20e_in1k", "resnet50-deit-base_20e_in1k"]
+)
+def test_the_towers_of_every_config_have_a_line(name):
+    lines = towers_of(Config.fromfile(ROOT / f"configs/imagenet/{name}.py")).splitlines()
+    assert [line.split(":")[0] for line in lines] == ["- cnn", "- vit"]
+    assert "None" not in "".join(lines) and all("licence: " in line for line in lines)
 
 
 def test_what_is_not_known_is_said_to_be_unknown(work, tmp_path):

@@ -103,7 +103,7 @@ def test_an_image_without_objects_has_no_masks(detector, image, monkeypatch):
 def test_a_detector_without_masks_is_refused():
     cfg = Config.fromfile(ROOT / DETECTOR).model
     cfg.roi_head.update(mask_head=None, mask_roi_extractor=None)
-    message = "with a mask_head and no shared_head, got StandardRoIHead: test without --tta"
+    message = "with a mask_head and no shared_head, got StandardRoIHead of MaskRCNN: test without"
     with DefaultScope.overwrite_default_scope("mmdet"):
         with pytest.raises(ValueError, match=message):
             MODELS.build(dict(type="robustnet_mm.MaskTTAModel", tta_cfg={}, module=cfg))

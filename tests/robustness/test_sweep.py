@@ -66,7 +66,11 @@ def test_a_killed_sweep_goes_on_and_another_model_is_refused(measurement, tmp_pa
         measurement.config, str(tmp_path / "other.pth"), cfg_options=measurement.cfg_options
     )
     with pytest.raises(ValueError, match="holds a sweep of another config, checkpoint or seed"):
-        Sweep(changed, tmp_path)
+        Sweep(changed, tmp_path).run()
+    fewer = dict(measurement.cfg_options, **{"test_dataloader.batch_size": 1})
+    assert Measurement(measurement.config, measurement.checkpoint, cfg_options=fewer).digest() == (
+        measurement.digest()
+    )
 
 
 @pytest.mark.extended  # the same cells, each process with a start of its own
@@ -77,10 +81,12 @@ def test_processes_give_what_one_gives(measurement, tmp_path):
 
 
 def test_the_tool_writes_tables_and_a_picture(measurement, tmp_path, monkeypatch, capsys):
+    images = Sweep(measurement, tmp_path / "first", ["fog"], [1]).run().images
     base = tmp_path / "base/cells"
     base.mkdir(parents=True)
     for name, value in (("clean", 90.0), ("contrast-1", 80.0), ("contrast-5", 60.0)):
-        cell = dict(metrics={"accuracy/top1": value}, right=dict(top1="1" * 5 + "0" * 5))
+        right, metrics = dict(top1="1" * 5 + "0" * 5), {"accuracy/top1": value}
+        cell = dict(metrics=metrics, right=right, images=images)
         (base / f"{name}.json").write_text(json.dumps(cell))
     options = [f"{key}={value}" for key, value in measurement.cfg_options.items()]
     out = tmp_path / "out"

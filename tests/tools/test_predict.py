@@ -104,8 +104,10 @@ def test_classes_are_a_table_and_what_cannot_be_read_is_told(predict, tmp_path, 
 def test_label_maps_are_images_of_class_numbers(predict, digits):
     pytest.importorskip("mmseg")
     scenes = sorted((digits / "scenes/val").glob("*.jpg"))
-    out = predict(SEGMENTOR, "mmseg", digits / "scenes/val", "--no-pictures")
-    assert not (out / "pictures").exists()
+    out = predict(SEGMENTOR, "mmseg", digits / "scenes/val")
+    assert len(list((out / "pictures").iterdir())) == len(scenes)
+    again = predict(SEGMENTOR, "mmseg", digits / "scenes/val", "--no-pictures")  # a second drawer
+    assert (again / "labels/files.csv").read_text().count("scenes/val") == len(scenes)
     for path in scenes:
         labels = cv2.imread(str(out / f"labels/{path.stem}.png"), cv2.IMREAD_UNCHANGED)
         assert labels.shape == cv2.imread(str(path)).shape[:2] and labels.max() < 11

@@ -16,6 +16,7 @@ from mmengine.config import DictAction
 from mmengine.fileio import dump
 
 from robustnet_mm.engine.launch import ending_on_interrupt
+from robustnet_mm.files import WholeFileBackend
 from robustnet_mm.robustness import (
     CORRUPTIONS,
     EXTRA,
@@ -66,6 +67,14 @@ def read_base(text: str) -> tuple[Found, str]:
     return found, metric
 
 
+def write(found: Found, bases: dict, work_dir: Path) -> str:
+    """results.json and results.md; comes back as the latter's text."""
+    content, text = dict(found._asdict(), summary=summary(found, bases)), markdown(found, bases)
+    dump(content, work_dir / "results.json", backend_args=dict(backend="whole"))
+    WholeFileBackend().put_text(text, work_dir / "results.md")
+    return text
+
+
 def own(text: str, work_dir: Path) -> bool:
     """Whether a base is this very sweep, another of its heads."""
     return Path(text.partition(":")[0]).resolve() == work_dir.resolve()
@@ -81,16 +90,10 @@ def main():
     sweep = Sweep(measurement, work_dir, args.corruptions, args.severities)
     with ending_on_interrupt(lambda: "the same command goes on where it was"):
         found = sweep.run(args.processes, lambda line: print(line, flush=True))
-    bases = {text: before.get(text) or read_base(text) for text in args.base}
-    text = markdown(found, bases)
-    rows = summary(found, bases)
-    dump(
-        dict(found._asdict(), summary=rows),
-        work_dir / "results.json",
-        backend_args=dict(backend="whole"),
-    )
-    (work_dir / "results.md").write_text(text)
     draw(found, work_dir / "results.png")
+    write(found, {}, work_dir)  # whatever is wrong with a base
+    bases = {text: before.get(text) or read_base(text) for text in args.base}
+    text = write(found, bases, work_dir)
     print(f"\n{text}\n{work_dir / 'results.png'}")
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 
 from robustnet_mm.datasets.annotations import decoded_size, few
@@ -74,8 +75,10 @@ class CocoWriter:
             **fields: Further ones, such as `iscrowd`.
 
         Raises:
-            ValueError: A class that is not in the list.
+            ValueError: A class that is not in the list, or a coordinate that is no number.
         """
+        if not all(map(isfinite, box)):
+            raise ValueError(f"{at}: a box must have finite numbers, got {list(box)}: mend it")
         if name not in self._numbers:
             raise ValueError(f"{at}: {name!r} is none of the classes {few(self._numbers)}: add it")
         width, height = image["width"], image["height"]
@@ -97,11 +100,8 @@ class CocoWriter:
             one["area"] = round(_area(polygon), 3)
         self.annotations.append({**one, **fields})
 
-    def write(self, path: Path) -> str:
-        """Write the file, whole or not at all.
-
-        Returns:
-            A line about what is in it, and one for each reason why something is not.
+    def report(self, path: Path) -> str:
+        """A line about what is in the file, and one for each reason why something is not.
 
         Raises:
             ValueError: No image, or no object.
@@ -113,9 +113,34 @@ class CocoWriter:
                 report.append(f"left out: {len(names)} {what}, {why} ({few(names, 3)})")
         if not self.images or not self.annotations:
             raise ValueError("; ".join([f"nothing to write into {path}", *report[1:]]))
+        return "\n".join(report)
+
+    def write(self, path: Path) -> None:
+        """Write the file, whole or not at all."""
         content = dict(images=self.images, annotations=self.annotations, categories=self.categories)
         WholeFileBackend().put_text(json.dumps(content), path)
-        return "\n".join(report)
+
+
+def write_splits(writers: dict[str, CocoWriter], images: Path, out: Path) -> list[str]:
+    """All splits and the link to the images, after everything is known to be right.
+
+    Args:
+        writers: Split -> its entries.
+        images: Folder of the images.
+        out: Gets `annotations/instances_SPLIT.json`, and `images`, a link.
+
+    Returns:
+        The report of each file.
+
+    Raises:
+        ValueError: A split without an object, or other images in `out`.
+    """
+    files = {split: out / f"annotations/instances_{split}.json" for split in writers}
+    reports = [writer.report(files[split]) for split, writer in writers.items()]
+    link_images(images, out)
+    for split, writer in writers.items():
+        writer.write(files[split])
+    return reports
 
 
 def link_images(source: Path, out: Path) -> None:

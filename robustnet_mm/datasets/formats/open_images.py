@@ -88,6 +88,8 @@ class OpenImages:
             tree = json.loads(hierarchy.read_text(encoding="utf-8"))
         except ValueError as error:
             raise ValueError(f"{hierarchy} is no JSON ({error}): get it again") from error
+        if not isinstance(tree, dict):
+            raise ValueError(f"{hierarchy} must be a tree with LabelName and Subcategory")
         self.said = check_hierarchy(tree, self.classes, str(hierarchy))
         self.boxes, self.images = boxes, images
 
@@ -138,7 +140,7 @@ class OpenImages:
                 try:
                     left, right = (float(row[k]) * image["width"] for k in ("XMin", "XMax"))
                     top, bottom = (float(row[k]) * image["height"] for k in ("YMin", "YMax"))
-                except ValueError as error:
+                except (TypeError, ValueError) as error:  # a cut line has fewer columns
                     raise ValueError(f"{at}: {error}: get the table again") from error
                 writer.add_object(
                     image,
@@ -147,7 +149,9 @@ class OpenImages:
                     at,
                     iscrowd=int(row["IsGroupOf"] == "1"),
                 )
-        return writer.write(file)
+        report = writer.report(file)
+        writer.write(file)
+        return report
 
     def write_metas(self, file: Path) -> str:
         """The sizes of all images in the order of the table: `meta_file` of mmdet's dataset.

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from .coco import CocoWriter, link_images
+from .coco import CocoWriter, write_splits
 
 
 def voc_to_coco(
@@ -34,9 +34,9 @@ def voc_to_coco(
     if classes is None:
         of_all = (objects for rows in read.values() for _, _, objects in rows)
         classes = sorted({name for objects in of_all for name, *_ in objects})
-    report = []
+    writers = {}
     for split, rows in read.items():
-        writer = CocoWriter(classes)
+        writer = writers[split] = CocoWriter(classes)
         for name, size, objects in rows:
             image = writer.add_image(name, root / "JPEGImages" / name)
             if image is None:
@@ -51,9 +51,7 @@ def voc_to_coco(
                 writer.add_object(
                     image, label, edges, f"{name}, object {at}", iscrowd=int(difficult)
                 )
-        report.append(writer.write(out / f"annotations/instances_{split}.json"))
-    link_images(root / "JPEGImages", out)
-    return report
+    return write_splits(writers, root / "JPEGImages", out)
 
 
 def _read(root: Path, split: str) -> Iterator[tuple[str, tuple | None, list]]:

@@ -8,7 +8,7 @@ import yaml
 from robustnet_mm.datasets.own_data import listed_classes
 from robustnet_mm.datasets.pictures import pictures_in
 
-from .coco import CocoWriter, link_images
+from .coco import CocoWriter, write_splits
 
 SLACK = 1e-3  # beyond 0..1, for what was rounded
 
@@ -35,23 +35,23 @@ def yolo_to_coco(
         FileNotFoundError: No such split, or no list of classes.
     """
     classes = list(classes or _classes(root))
-    report = []
+    writers, without = {}, {}
     for split in splits:
         folder = root / "images" / split
         if not folder.is_dir():
             raise FileNotFoundError(f"{folder} is not there: name a folder of images of {root}")
-        writer, without = CocoWriter(classes), 0
+        writer, without[split] = CocoWriter(classes), 0
         for path in map(Path, pictures_in(folder)):
             inside = path.relative_to(root / "images")
             image = writer.add_image(inside.as_posix(), path)
             labels = (root / "labels" / inside).with_suffix(".txt")
-            without += image is not None and not labels.is_file()
+            without[split] += image is not None and not labels.is_file()
             if image is not None and labels.is_file():
                 _add(writer, image, labels, classes)
-        text = writer.write(out / f"annotations/instances_{split}.json")
-        report.append(text + (f"\n{without} images have no file of labels" if without else ""))
-    link_images(root / "images", out)
-    return report
+        writers[split] = writer
+    reports = write_splits(writers, root / "images", out)
+    told = (f"\n{n} images have no file of labels" if n else "" for n in without.values())
+    return [report + more for report, more in zip(reports, told, strict=True)]
 
 
 def _classes(root: Path) -> list[str]:
@@ -59,9 +59,13 @@ def _classes(root: Path) -> list[str]:
         return list(listed_classes(root / "classes.txt"))
     for path in (root / "data.yaml", root / "dataset.yaml"):
         if path.is_file():
-            names = (yaml.safe_load(path.read_text()) or {}).get("names")
+            try:
+                content = yaml.safe_load(path.read_text())
+            except yaml.YAMLError as error:
+                raise ValueError(f"{path} is no YAML ({error}): mend it") from error
+            names = content.get("names") if isinstance(content, dict) else None
             if isinstance(names, dict):
-                if sorted(names) != list(range(len(names))):
+                if set(names) != set(range(len(names))):
                     raise ValueError(f"names of {path} must be numbered from 0 on, got {names}")
                 names = [names[number] for number in range(len(names))]
             if not isinstance(names, list):

@@ -134,7 +134,8 @@ def number_stages(weights: StateDict) -> StateDict:
     Raises:
         ValueError: A number of blocks that no EfficientNet has.
     """
-    count = 1 + max(int(key.split(".")[1]) for key in weights if key.startswith("_blocks."))
+    numbers = (int(key.split(".")[1]) for key in weights if key.startswith("_blocks."))
+    count = 1 + max(numbers, default=-1)
     if count not in _DEPTHS:
         raise ValueError(
             f"the file has {count} blocks, and EfficientNet B0 to B7 have {list(_DEPTHS)}: it is "
