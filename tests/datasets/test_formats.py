@@ -208,16 +208,15 @@ def test_a_photograph_that_lies_on_its_side_has_the_size_that_is_read(tmp_path):
     assert (found["width"], found["height"]) == (30, 40)
 
 
-@pytest.mark.parametrize("tool", ["voc_to_coco", "yolo_to_coco"])
-def test_the_tools_convert(tool, pascal, yolo, tmp_path, monkeypatch, capsys):
-    root = dict(voc_to_coco=pascal, yolo_to_coco=yolo)[tool]
-    path = str(ROOT / f"tools/dataset_converters/{tool}.py")
-    command = [path, str(root), str(tmp_path / "own"), "train", "val"]
-    monkeypatch.setattr(sys, "argv", command)
+@pytest.mark.parametrize("form", ["voc", "yolo"])
+def test_the_tool_converts(form, pascal, yolo, tmp_path, monkeypatch, capsys):
+    path = str(ROOT / "tools/dataset_converters/to_coco.py")
+    command = [path, form, str(dict(voc=pascal, yolo=yolo)[form])]
+    monkeypatch.setattr(sys, "argv", [*command, str(tmp_path / "own"), "train", "val"])
     runpy.run_path(path, run_name="__main__")
     assert capsys.readouterr().out.count("objects of 2 classes") == 2
-    monkeypatch.setattr(sys, "argv", [*command[:2], str(tmp_path / "other"), "none"])
-    with pytest.raises(SystemExit, match=f"{tool}.py: .*is not there"):
+    monkeypatch.setattr(sys, "argv", [*command, str(tmp_path / "other"), "none"])
+    with pytest.raises(SystemExit, match="to_coco.py: .*is not there"):
         runpy.run_path(path, run_name="__main__")
 
 
