@@ -3,7 +3,7 @@
 import re
 
 from helpers import ROOT
-from mmengine.registry import MODELS
+from mmengine.registry import MODELS, DefaultScope
 
 
 def run_page(name: str) -> dict:
@@ -19,7 +19,8 @@ def test_a_tower_of_ones_own_is_woven_and_frozen(capsys):
     from robustnet_mm.registry import MODELS as OURS
 
     try:
-        names = run_page("own-tower")
+        with DefaultScope.overwrite_default_scope("mmdet"):  # as in a host's config
+            names = run_page("own-tower")
     finally:
         OURS.module_dict.pop("PlainTower", None)
     net = names["net"]

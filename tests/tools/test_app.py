@@ -1,7 +1,9 @@
 """tools/app.py in a headless Chromium: a visitor drops pictures, good and bad, and sees results."""
 
+import argparse
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -16,11 +18,9 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from PIL import Image
 
-gradio = pytest.importorskip("gradio")
-playwright = pytest.importorskip("playwright.sync_api")
+pytest.importorskip("gradio")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-if CHROMIUM is None:
-    pytest.skip("no Chromium is installed (apt-get install chromium)", allow_module_level=True)
+TOOL = ROOT / "tools/app.py"
 PICTURES = "img[src*='gradio_api/file']"
 STYLE = dict(
     type="robustnet_mm.RobustStyleTransfer",
@@ -36,6 +36,9 @@ def picture(height, width, channels=3, seed=0):
 
 @pytest.fixture(scope="module")
 def browser():
+    if CHROMIUM is None:
+        pytest.skip("no Chromium is installed (apt-get install chromium)")
+    playwright = pytest.importorskip("playwright.sync_api")
     with playwright.sync_playwright() as player:
         browser = player.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
@@ -67,7 +70,9 @@ def visit(browser, address, button="Look"):
 
 
 def wait_for_pictures(page, count):
-    playwright.expect(page.locator(PICTURES)).to_have_count(count, timeout=60000)
+    from playwright.sync_api import expect
+
+    expect(page.locator(PICTURES)).to_have_count(count, timeout=60000)
 
 
 def drop(page, path, field=0):
@@ -76,8 +81,10 @@ def drop(page, path, field=0):
 
 
 def wait_for_text(page, pattern):
+    from playwright.sync_api import expect
+
     box = page.locator("textarea").first
-    playwright.expect(box).to_have_value(re.compile(pattern), timeout=60000)
+    expect(box).to_have_value(re.compile(pattern), timeout=60000)
 
 
 def press(page, name):
@@ -86,17 +93,43 @@ def press(page, name):
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("app")
+def weights(tmp_path_factory):
+    file = tmp_path_factory.mktemp("app") / "weights.pth"
     torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope("mmpretrain"):
         model = MODELS.build(Config.fromfile(ROOT / CLASSIFIER).model)
     open_exchanges(model.backbone)
-    torch.save(dict(state_dict=model.state_dict()), folder / "weights.pth")
-    with served(CLASSIFIER, folder / "weights.pth") as found:
+    torch.save(dict(state_dict=model.state_dict()), file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def address(weights):
+    with served(CLASSIFIER, weights) as found:
         yield found
 
 
+def test_the_page_is_made_and_answers_without_a_browser(weights, tmp_path):
+    app = runpy.run_path(str(TOOL))
+    given = dict(config=str(ROOT / CLASSIFIER), checkpoint=str(weights), cfg_options=None)
+    args = argparse.Namespace(**given)
+    assert len(app["page_of"](args).fns) == 3  # a button, a slider, a click
+    Image.fromarray(picture(40, 60, 4)).save(tmp_path / "alpha.png")
+    Image.fromarray(picture(1200, 900)[..., 0]).save(tmp_path / "grey.png")
+    looking = app["Looking"](args)
+    seen, as_trained, *_, text = looking.look(str(tmp_path / "alpha.png"), 1.0)
+    assert seen.shape == (200, 300, 3) and "open to 100 %" in text  # enlarged
+    closed = looking.look(str(tmp_path / "alpha.png"), 0.0)[1]
+    assert (as_trained != closed).any()
+    assert looking._read(str(tmp_path / "grey.png")).pixels.shape[:2] == (1024, 768)
+    attention, text = looking.attend(str(tmp_path / "alpha.png"), 1.0, (299, 199))
+    assert attention.ndim == 3 and text == "the patch at 59, 39"
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n no picture")
+    with pytest.raises(ValueError, match="broken.png is broken"):
+        looking.look(str(tmp_path / "broken.png"), 1.0)
+
+
+@pytest.mark.extended  # the browser takes the time
 def test_a_visitor_drops_pictures_clicks_on_a_patch_and_moves_the_slider(
     address, browser, tmp_path
 ):
