@@ -184,7 +184,7 @@ def test_a_detector_of_one_stage_and_a_segmentor_export_whole(tmp_path, own_data
     def weave(model):
         model.backbone, model.neck = detector.backbone, detector.neck
         model.neck[1].num_outs = 5
-        model.bbox_head.update(in_channels=detector.neck[1].out_channels, feat_channels=16)
+        model.bbox_head.update(in_channels=detector.neck[1].out_channels, feat_channels=64)
 
     outputs = ("cls_score", "bbox_pred", "centerness")
     for name, kinds in (("_base_/models/retinanet_r50_fpn", 2), ("atss/atss_r50_fpn_1x_coco", 3)):
