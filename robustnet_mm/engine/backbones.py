@@ -1,5 +1,7 @@
 """The model of a config, and its backbone alone with its weights."""
 
+from pathlib import Path
+
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.registry import MODELS, DefaultScope
@@ -16,6 +18,18 @@ def build_model(cfg: Config) -> nn.Module:
         model["data_preprocessor"] = cfg.data_preprocessor
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         return MODELS.build(model)
+
+
+def load_model(cfg: Config, checkpoint: str | Path) -> nn.Module:
+    """`build_model` with the weights of a checkpoint, which must fit to the last key.
+
+    Raises:
+        ValueError: They do not.
+        FileNotFoundError: No such checkpoint.
+    """
+    weights, model = find_state_dict(read_checkpoint(checkpoint)), build_model(cfg)
+    load_into(model, weights, str(checkpoint))
+    return model
 
 
 def build_backbone(cfg: Config, checkpoint: str | None = None, random: bool = False) -> nn.Module:

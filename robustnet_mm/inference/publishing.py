@@ -21,7 +21,7 @@ from torch import nn
 
 import robustnet_mm
 from robustnet_mm.datasets.checks import leaf_datasets
-from robustnet_mm.engine.backbones import build_model
+from robustnet_mm.engine.backbones import build_model, load_model
 from robustnet_mm.engine.class_checks import dicts_in
 from robustnet_mm.engine.launch import read_config
 from robustnet_mm.engine.records import read_epochs
@@ -134,11 +134,8 @@ def load_published(folder: str | Path) -> nn.Module:
         FileNotFoundError: A file is missing.
         ValueError: The weights do not fit.
     """
-    cfg, file = read_config(Path(folder, CONFIG)), Path(folder, WEIGHTS)
-    weights = read_checkpoint(file)
-    model = build_model(cfg)
-    load_into(model, find_state_dict(weights), str(file))
-    model.eval()
+    model = load_model(read_config(Path(folder, CONFIG)), Path(folder, WEIGHTS))
+    model.eval()  # which of mmpretrain's returns nothing
     return model
 
 
@@ -189,9 +186,7 @@ def without_the_machine(cfg: Config, meta: Mapping) -> Config:
             part["init_cfg"] = None
     classes = (meta.get("dataset_meta") or {}).get("classes")
     for split in ("val", "test") if classes else ():
-        for _, dataset in leaf_datasets(
-            (plain.get(f"{split}_dataloader") or {}).get("dataset"), ""
-        ):
+        for dataset in _datasets(plain, split):
             dataset["metainfo"] = dict(dataset.get("metainfo") or {}, classes=tuple(classes))
     return plain
 

@@ -23,15 +23,14 @@ from mmengine.runner import Runner
 
 from robustnet_mm.arguments import check_choice, check_whole, check_wholes
 from robustnet_mm.datasets.checks import leaf_datasets
-from robustnet_mm.engine.backbones import build_model
+from robustnet_mm.engine.backbones import load_model
 from robustnet_mm.engine.checks import check_config
 from robustnet_mm.engine.launch import make_work_dir, read_config
 from robustnet_mm.engine.metrics import HEADS
 from robustnet_mm.files import locked
 from robustnet_mm.hosts import host_of
 from robustnet_mm.processes import die_with_parent
-from robustnet_mm.weights.files import find_state_dict, read_checkpoint
-from robustnet_mm.weights.load import load_into
+from robustnet_mm.weights.files import read_checkpoint
 
 from .corruptions import CORRUPTIONS, EXTRA, SEVERITIES
 from .scores import Found
@@ -242,9 +241,7 @@ class Bench:
         self.host, self.measurement = host_of(self.cfg, of_images=True), measurement
         init_default_scope(self.cfg.default_scope)
         check_config(self.cfg, ("test",))
-        self.model = build_model(self.cfg)
-        weights = find_state_dict(read_checkpoint(measurement.checkpoint))
-        load_into(self.model, weights, measurement.checkpoint)
+        self.model = load_model(self.cfg, measurement.checkpoint)
         self.model.to(get_device()).eval()
 
     @torch.no_grad()

@@ -18,12 +18,10 @@ import torch
 from benchmark import describe_machine, in_rounds, summarise
 from mmengine.config import DictAction
 
-from robustnet_mm.engine.backbones import build_model
+from robustnet_mm.engine.backbones import build_model, load_model
 from robustnet_mm.engine.launch import read_config
 from robustnet_mm.export import PARTS, Part, export_onnx
 from robustnet_mm.models import fold_batchnorm
-from robustnet_mm.weights.files import find_state_dict, read_checkpoint
-from robustnet_mm.weights.load import load_into
 
 
 def parse_args() -> argparse.Namespace:
@@ -72,9 +70,8 @@ def main():
     args = parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    model = build_model(read_config(args.config, args.cfg_options))
-    if args.checkpoint:
-        load_into(model, find_state_dict(read_checkpoint(args.checkpoint)), args.checkpoint)
+    cfg = read_config(args.config, args.cfg_options)
+    model = load_model(cfg, args.checkpoint) if args.checkpoint else build_model(cfg)
     part = Part(model, args.part)
     images = torch.randn(args.batch, 3, *args.size)
     with torch.inference_mode(False), torch.no_grad():

@@ -15,13 +15,11 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
-from robustnet_mm.engine.backbones import build_model
+from robustnet_mm.engine.backbones import load_model
 from robustnet_mm.engine.checks import check_normalization
 from robustnet_mm.engine.launch import read_config
 from robustnet_mm.export import PARTS, Part, export_onnx, export_program
 from robustnet_mm.models import fold_batchnorm
-from robustnet_mm.weights.files import find_state_dict, read_checkpoint
-from robustnet_mm.weights.load import load_into
 
 
 def parse_args() -> argparse.Namespace:
@@ -44,9 +42,7 @@ def main():
     cfg = read_config(args.config, args.cfg_options)
     check_normalization(cfg)
     preprocessor = dict(cfg.model.get("data_preprocessor") or cfg.data_preprocessor)
-    model = build_model(cfg)
-    load_into(model, find_state_dict(read_checkpoint(args.checkpoint)), args.checkpoint)
-    part = Part(model, args.part)
+    part = Part(load_model(cfg, args.checkpoint), args.part)
     if not args.no_fold:
         fold_batchnorm(part)
     if args.out.suffix == ".pt2":
