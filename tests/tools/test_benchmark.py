@@ -1,23 +1,30 @@
 """The benchmark's figures are of the passes that it names; how fast they are is not tested."""
 
 import json
+import re
 import runpy
 import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
-from helpers import ROOT, close
+from helpers import CLASSIFIER, ROOT, close
 
 from robustnet_mm.models import RobustNet
 
+SEGMENTOR = "configs/digit_scenes/segformer_robustnet-nano_digit-scenes.py"
 TOOL = str(ROOT / "tools/analysis_tools/benchmark.py")
+
+
+@pytest.fixture(autouse=True)
+def beside_its_tools(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "tools/analysis_tools"))
 
 
 @pytest.fixture
 def start(monkeypatch, tmp_path, capsys):
     def run(*args):
-        command = ["benchmark.py", "--arch", "nano", "--size", "64", "96", "--rounds", "2"]
+        command = [TOOL, "--arch", "nano", "--size", "64", "96", "--rounds", "2"]
         command += ["--warmup", "0", "--device", "cpu", "--out", str(tmp_path), *args]
         monkeypatch.setattr(sys, "argv", command)
         runpy.run_path(TOOL, run_name="__main__")
@@ -37,9 +44,7 @@ def test_every_contender_is_run_and_written_with_its_ratio_to_the_base(start, tm
     assert (tmp_path / "results.png").stat().st_size > 5000
 
 
-def test_memory_is_that_of_the_step_in_a_process_of_its_own(start, monkeypatch):
-    # else glibc raises it as it goes and keeps what was freed: noise as large as the gain
-    monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "65536")
+def test_memory_is_that_of_the_step_in_a_process_of_its_own(start):
     names = ["--contenders", "with_cp", "both", "--base", "both", "--mode", "train", "--memory"]
     # 81 MiB apart; a process can have 16 more for reasons of its own
     rows = start(*names, "--size", "384", "384", "--batch", "4")[0]["results"]["train"]
@@ -117,3 +122,19 @@ def test_the_training_of_a_detector_is_measured(tmp_path, monkeypatch):
     (row,) = json.loads((tmp_path / "detector.json").read_text())["results"]
     assert row["found"]["seconds"] > 0
     assert (tmp_path / "detector.md").read_text().count("not measured") == 1
+
+
+@pytest.mark.extended  # a process for each peak
+@pytest.mark.parametrize("model", [CLASSIFIER, SEGMENTOR])
+def test_a_model_is_timed_beside_another(monkeypatch, tmp_path, capsys, model):
+    (tmp_path / "classes.txt").write_text("ground\nsky\n")  # no image is read
+    monkeypatch.setenv("DATA_ROOT", str(tmp_path))
+    path = TOOL.replace("benchmark.py", "benchmark_models.py")
+    argv = [path, str(ROOT / model), "--sizes", "64x96", "--rounds", "2", "--batch", "2"]
+    monkeypatch.setattr(sys, "argv", argv)
+    runpy.run_path(path, run_name="__main__")
+    found = re.findall(
+        r"\| 64x96 \| (forward|train) \| .* \| 1.000 \| (\d+) MiB", capsys.readouterr().out
+    )
+    assert [mode for mode, _ in found] == ["forward", "train"]
+    assert 0 < int(found[0][1]) < int(found[1][1])

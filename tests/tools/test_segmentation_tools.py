@@ -1,7 +1,6 @@
-"""tools/analysis_tools/significance.py and benchmark_segmentation.py as users call them."""
+"""tools/analysis_tools/significance.py as users call it."""
 
 import json
-import re
 import runpy
 import sys
 
@@ -57,9 +56,3 @@ def test_the_numbers_of_a_checkpoint_stand_beside_their_floors(start, tmp_path):
     assert other[name] > 2 * found[name]
     with pytest.raises(ValueError, match="random weights take no checkpoint, got trained.pth"):
         start("significance", CONFIG, "trained.pth", "--random")
-
-
-@pytest.mark.extended
-def test_a_head_is_timed_beside_another(start):
-    said = start("benchmark_segmentation", CONFIG, "--sizes", "64x96", "--rounds", "2")
-    assert len(re.findall(r"\| 64x96 \| (?:forward|train) \| .* \| 1.000 \| \d+ MiB", said)) == 2

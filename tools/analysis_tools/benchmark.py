@@ -10,16 +10,13 @@ results.json, results.md and results.png into --out.
 
 import argparse
 import json
-import platform
-import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from statistics import median, quantiles
 
 import torch
 import torch.nn.functional as F
+from timing import describe_machine, peak_elsewhere, peak_of, summarise
 from torch import Tensor, nn
 
 from robustnet_mm.models import RobustNet, fold_batchnorm
@@ -205,8 +202,7 @@ def measure_memory(name: str, mode: str, args: argparse.Namespace) -> float:
         torch.cuda.reset_peak_memory_stats()
         contender.step()
         return (torch.cuda.max_memory_allocated() - before) / 2**20
-    command = [sys.executable, __file__, *sys.argv[1:], "--only", f"{name}:{mode}"]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return peak_elsewhere(f"{name}:{mode}")
 
 
 def peak_of_this_process(name: str, mode: str, args: argparse.Namespace) -> float:
@@ -216,52 +212,6 @@ def peak_of_this_process(name: str, mode: str, args: argparse.Namespace) -> floa
     contender.model(contender.images[..., :64, :64])  # what libraries allocate once
     contender.model.train(mode == "train")
     return peak_of(contender.step)[0]
-
-
-def peak_of(step: Callable) -> tuple[float, float]:
-    """MiB that a step needs beyond what is there before it, and those of the process (Linux)."""
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
-    before = _status("VmRSS")
-    step()
-    return (_status("VmHWM") - before) / 2**10, _status("VmHWM") / 2**10
-
-
-def _status(key: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{key}:"))
-
-
-def seconds_of(step: Callable) -> float:
-    start = time.perf_counter()
-    step()
-    return time.perf_counter() - start
-
-
-def in_rounds(steps: dict[str, Callable], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each step in each round, all in turn; a round before them warms up."""
-    found = {name: [] for name in steps}
-    for number in range(1 + rounds):
-        for name, step in steps.items():
-            seconds = seconds_of(step)
-            if number:
-                found[name].append(seconds)
-    return found
-
-
-def summarise(times: dict[str, list[float]], base: str) -> dict[str, dict]:
-    """Median, quartiles and the median of the ratios to the base within each round."""
-    rows = {}
-    for name, seconds in times.items():
-        low, _, high = quantiles(seconds, n=4, method="inclusive")
-        ratios = [a / b for a, b in zip(seconds, times[base], strict=True)]
-        rows[name] = dict(median=median(seconds), low=low, high=high, ratio=median(ratios))
-    return rows
-
-
-def describe_machine(args: argparse.Namespace) -> str:
-    if args.device == "cuda":
-        return f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
-    return f"{platform.machine()}, {args.threads} CPU thread(s), torch {torch.__version__}"
 
 
 def table(results: dict, args: argparse.Namespace) -> str:

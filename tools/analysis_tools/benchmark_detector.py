@@ -15,11 +15,11 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from benchmark import describe_machine
 from mmdet.testing import demo_mm_inputs
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from mmengine.registry import MODELS
+from timing import describe_machine
 from torch import nn
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs/coco"

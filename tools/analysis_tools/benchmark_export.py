@@ -15,8 +15,8 @@ from pathlib import Path
 from shutil import which
 
 import torch
-from benchmark import describe_machine, in_rounds, summarise
 from mmengine.config import DictAction
+from timing import describe_machine, in_rounds, summarise
 
 from robustnet_mm.engine.backbones import build_model, load_model
 from robustnet_mm.engine.launch import read_config

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from benchmark import describe_machine, in_rounds, peak_of, seconds_of, summarise
 from mmengine.registry import MODELS
+from timing import describe_machine, in_rounds, peak_of, seconds_of, summarise
 from torch import Tensor
 
 from robustnet_mm.engine.launch import read_config

@@ -17,9 +17,9 @@ from collections.abc import Callable
 from statistics import median
 
 import torch
-from benchmark import in_rounds
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
+from timing import in_rounds
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
