@@ -1,5 +1,6 @@
 """How much a trained network loses on corrupted images: the transform, the sweep, the numbers."""
 
+from .bench import Measurement
 from .corruptions import CORRUPTIONS, EXTRA, SEVERITIES, Corrupt
 from .report import draw, markdown
 from .scores import (
@@ -10,7 +11,7 @@ from .scores import (
     relative_corruption_error,
     relative_performance,
 )
-from .sweep import Measurement, Sweep, read_found
+from .sweep import Sweep, read_found
 
 __all__ = [
     "CORRUPTIONS",

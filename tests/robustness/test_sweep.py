@@ -13,7 +13,7 @@ from mmengine.registry import MODELS, DefaultScope
 
 from robustnet_mm.datasets import make_digit_scenes
 from robustnet_mm.robustness import Corrupt, Measurement, Sweep, read_found
-from robustnet_mm.robustness.sweep import Cell, add_corruption
+from robustnet_mm.robustness.bench import Cell, add_corruption
 
 pytest.importorskip("imagecorruptions")
 TOOL = str(ROOT / "tools/analysis_tools/robustness.py")
