@@ -2,6 +2,7 @@
 
 import socket
 from pathlib import Path
+from urllib.parse import unquote
 
 import cv2
 import numpy as np
@@ -250,3 +251,24 @@ def host_classifier():
 
 def photos(n=1, height=64, width=96):
     return torch.randn(n, 3, height, width)
+
+
+def shown(browser, file, width):
+    """Names of what a page of pictures links to, in a window of a width in pixels.
+
+    Asserts that each picture is drawn, that a click on it leads to the whole one, and that nothing
+    must be scrolled to from the side.
+    """
+    page = browser.new_page(viewport=dict(width=width, height=800))
+    page.goto(file.resolve().as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    drawn = "all => all.every(one => one.complete && one.naturalWidth > 0)"
+    count, names = page.locator("img").count(), []
+    assert count and page.locator("img").evaluate_all(drawn)
+    for number in range(count):
+        page.locator("img").nth(number).click()
+        assert page.locator("img").evaluate_all(drawn)  # the browser shows the file as one
+        names.append(unquote(page.url.rpartition("/")[2]))
+        page.go_back()
+    page.close()
+    return names

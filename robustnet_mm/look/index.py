@@ -17,6 +17,7 @@ THUMBNAIL = 240  # pixels of the longer side
 _PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
 <title>Pictures</title>
 <style>
 body {{ font: 15px/1.4 sans-serif; margin: 1.5em; color: #222; background: #fff }}

@@ -3,6 +3,7 @@ import re
 import cv2
 import numpy as np
 import pytest
+from helpers import shown
 
 from robustnet_mm.look.index import THUMBNAIL, Album
 
@@ -27,6 +28,17 @@ def test_pictures_have_thumbnails_and_one_page_links_them_all(tmp_path):
     assert "http" not in page and "<script" not in page
     assert {"saliency/dog_cat_0.png", "saliency/dog_cat-2_0.png"} < set(links)
     assert not list(out.rglob("*.part"))
+
+
+@pytest.mark.extended  # the browser takes the time
+@pytest.mark.parametrize("width", [1300, 360])
+def test_a_browser_shows_what_the_page_links_wide_and_narrow(browser, tmp_path, width):
+    for kind, name in (("saliency", "dog & cat #1"), ("cam", "a_name_" * 20)):
+        album = Album(str(tmp_path / "a b?"), kind)
+        album.add(name, pixels())
+        album.close()
+    names = shown(browser, tmp_path / "a b?/index.html", width)
+    assert names == ["a_name_" * 20 + "_0.png", "dog_cat_1_0.png"]
 
 
 def test_events_for_tensorboard_are_written_on_request(tmp_path):

@@ -4,7 +4,6 @@ import argparse
 import os
 import re
 import runpy
-import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -19,7 +18,6 @@ from mmengine.registry import MODELS, DefaultScope
 from PIL import Image
 
 pytest.importorskip("gradio")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 TOOL = ROOT / "tools/app.py"
 PICTURES = "img[src*='gradio_api/file']"
 STYLE = dict(
@@ -32,17 +30,6 @@ STYLE = dict(
 def picture(height, width, channels=3, seed=0):
     noise = np.random.default_rng(seed).integers(0, 256, (6, 6, channels), np.uint8)
     return cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no Chromium is installed (apt-get install chromium)")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as player:
-        browser = player.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @contextmanager

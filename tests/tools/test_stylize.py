@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from helpers import ROOT
+from helpers import ROOT, shown
 from mmengine.registry import MODELS
 
 MODEL = dict(
@@ -66,6 +66,15 @@ def test_every_photo_in_every_style_with_index_and_sheet_and_the_broken_one_coun
     film = cv2.VideoCapture(str(folder / "o/painted/film_stylized_s0.mp4"))
     assert film.get(cv2.CAP_PROP_FRAME_COUNT) == 3
     assert film.read()[1].shape == (36, 48, 3)
+
+
+@pytest.mark.extended  # the browser takes the time
+@pytest.mark.parametrize("width", [1300, 360])
+def test_the_page_shows_what_was_painted_in_a_browser(folder, browser, width):
+    options = ("--style", "styles/s0.png", "--out-dir", f"seen {width}")
+    assert run(folder, "--content", "photos", *options).returncode == 0
+    names = shown(browser, folder / f"seen {width}/index.html", width)
+    assert {"p0_stylized_s0.png", "p1_stylized_s0.png"} <= set(names)
 
 
 def test_equal_names_do_not_overwrite_each_other_and_a_mask_holds_for_videos(folder):
