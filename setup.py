@@ -43,6 +43,15 @@ def read(name: str) -> str:
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
+ANALYSIS = [
+    "captum>=0.8",
+    "grad-cam>=1.5.4",
+    "tensorboard>=2.18",
+    "matplotlib>=3.9",
+    "scipy>=1.11",
+    "pycocotools>=2.0.8",
+]
+
 setup(
     name="robustnet-mm",
     version=re.search(r'__version__ = "(.+)"', read("robustnet_mm/__init__.py"))[1],
@@ -72,18 +81,11 @@ setup(
             "pycocotools>=2.0.8",
             "matplotlib>=3.9",
         ],
-        "analysis": [
-            "captum>=0.8",
-            "grad-cam>=1.5.4",
-            "tensorboard>=2.18",
-            "matplotlib>=3.9",
-            "scipy>=1.11",
-            "pycocotools>=2.0.8",
-        ],
+        "analysis": ANALYSIS,
         "export": ["onnx>=1.18", "onnxscript>=0.5", "onnxruntime>=1.22"],
         "style": ["torchmetrics>=1.6"],
         "seg": ["ftfy", "regex", "prettytable"],  # of mmseg, which is not named either
-        "app": ["gradio>=5"],
+        "app": ["gradio>=5", *ANALYSIS],
         "docs": ["mkdocs-material>=9.6", "mkdocstrings-python>=1.16"],
         "dev": ["pytest>=8", "pytest-xdist>=3.6", "ruff"],
     },

@@ -5,7 +5,7 @@
 Of a classifier or detector: what the CNN alone, the ViT alone and both say, with a slider that
 opens the exchanges; class activation of each head; the attention of the patch that is clicked on.
 Of a style transfer: a content, a style, and how much of it. Only this machine can open the page,
-unless --host says otherwise. Extras `app` and `analysis`. docs/inference.md.
+unless --host says otherwise. Extra `app`. docs/inference.md.
 """
 
 import argparse
