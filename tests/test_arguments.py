@@ -23,7 +23,7 @@ from robustnet_mm.models import (
     fold_batchnorm,
     pair_blocks,
 )
-from robustnet_mm.models.heads import (
+from robustnet_mm.models.classifiers import (
     CNNClassifier,
     TimmCNNClassifier,
     TimmViTClassifier,

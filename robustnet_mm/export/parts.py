@@ -7,7 +7,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from robustnet_mm.arguments import check_choice
-from robustnet_mm.models import RobustNet, ViTTower
+from robustnet_mm.models import RobustNet, TowerLogits, ViTTower
 from robustnet_mm.models.probe import backbone_of
 
 PARTS = ("backbone", "neck", "model")
@@ -97,9 +97,8 @@ def _of_heads(found) -> Iterable[tuple[str, Tensor]]:
         yield "logits", found
     elif isinstance(found, Mapping):
         yield from found.items()
-    elif all(isinstance(one, Tensor) for one in found):  # both heads of a `TwoTowerHead`
-        cnn, vit = found
-        yield from dict(cnn=cnn, vit=vit, logits=cnn + vit).items()
+    elif isinstance(found, TowerLogits):
+        yield from dict(cnn=found.cnn, vit=found.vit, logits=found.joint).items()
     else:  # of a detector: lists over the levels
         for name, levels in zip(("cls_score", "bbox_pred", "centerness"), found, strict=False):
             for index, level in enumerate(levels):

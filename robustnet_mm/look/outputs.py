@@ -11,6 +11,7 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from robustnet_mm.models import TowerLogits
 from robustnet_mm.models.probe import undisturbed
 from robustnet_mm.models.sized_images import SizedImages, own_sizes
 
@@ -56,9 +57,8 @@ class Logits(nn.Module):
         host = isinstance(self.model, BaseModel)
         found = self.model(images, mode="tensor") if host else self.model(images)
         heads = {}
-        if isinstance(found, tuple) and len(found) == 2:
-            cnn, vit = found
-            heads = {"cnn": cnn, "vit": vit, "sum": cnn + vit}
+        if isinstance(found, TowerLogits):
+            heads = {"cnn": found.cnn, "vit": found.vit, "sum": found.joint}
         elif isinstance(found, Tensor) and found.ndim == 2:
             heads = {"sum": found}
         if self.output not in heads:

@@ -2,7 +2,7 @@
 
 from .data_preprocessor import SizedDataPreprocessor
 from .folding import fold_batchnorm
-from .heads import TwoTowerHead
+from .heads import TowerLogits, TwoTowerHead
 from .mask_tta import MaskTTAModel
 from .necks import SimplePyramid, TowerNeck
 from .robustnet import VARIANTS, RobustNet, TowerOutputs
@@ -20,6 +20,7 @@ __all__ = [
     "SizedDataPreprocessor",
     "SizedImages",
     "TimmCNNTower",
+    "TowerLogits",
     "TowerNeck",
     "TowerOutputs",
     "TwoTowerHead",

@@ -103,6 +103,8 @@ class FIU(nn.Module):
             chooses at each token.
         drop_rate: In training, the chance that an image goes without what is added to one side.
             What is kept is not scaled up: a tower is to do with and without the other.
+        detach: Stop gradients at the exchange: a tower reads the other, and its head does not
+            train it.
     """
 
     def __init__(
@@ -114,8 +116,10 @@ class FIU(nn.Module):
         form: str = "zero_linear",
         fuse: str = "sum",
         drop_rate: float = 0.0,
+        detach: bool = False,
     ):
         super().__init__()
+        self.detach = detach
         to_vit, to_cnn = direction != "vit_to_cnn", direction != "cnn_to_vit"
         (squeeze, expand), widths = FORMS[form], (detail_channels, guide_channels, embed_dims)
         self.squeeze = squeeze(*widths) if to_vit else None
@@ -135,7 +139,8 @@ class FIU(nn.Module):
         """
         if self.squeeze is None:
             return tokens
-        added = self.squeeze(detail, tokens, grid).to(tokens.dtype)
+        read = detail.detach() if self.detach else detail
+        added = self.squeeze(read, tokens, grid).to(tokens.dtype)
         num_prefix = tokens.size(1) - added.size(1)
         if self.squeeze_share is not None:
             added = added * self.squeeze_share(tokens[:, num_prefix:], added)
@@ -149,7 +154,7 @@ class FIU(nn.Module):
         """
         if self.expand is None:
             return None
-        guide = self.expand(tokens, detail, grid)
+        guide = self.expand(tokens.detach() if self.detach else tokens, detail, grid)
         if self.expand_share is not None:
             size = tuple(guide.shape[-2:])
             own = map_to_tokens(pool_to_grid(detail, size))

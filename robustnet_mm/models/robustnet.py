@@ -10,6 +10,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from robustnet_mm.arguments import (
+    as_tuple,
     check_choice,
     check_dict,
     check_flag,
@@ -58,13 +59,15 @@ class RobustNet(LoadableModule):
         vit: Config of the ViT tower; with `arch`, what differs from its row.
         weave: Where the exchanges are: 'paper', 'even' or pairs (u, v); see `pair_blocks`.
         direction: 'both', 'cnn_to_vit', 'vit_to_cnn', or 'none' for two towers that do not
-            interact (the ensemble control).
+            interact (the ensemble control); or a list of the first three, one for each exchange.
         form: What an exchange is made of: 'zero_linear', a norm and a linear layer that starts at
             zero; 'ungated', the paper's unit, without an exact start; 'gated', the same with zero
             gates behind it; 'tokens', by way of 16 visual tokens in place of pooling to the grid.
         fuse: 'sum' adds what an FIU says; 'attention' is the paper's additive attention, which adds
             a share of it.
         drop_exchange: In training, the chance that an image goes without one side of an exchange.
+        detach_exchanges: Stop gradients at the exchanges: a tower reads the other, and is not
+            trained by the other's head.
         data_norm: `dict(mean=..., std=...)` in pixel values 0..255: what the data preprocessor
             did, ImageNet's by default. Each tower converts to what its weights were trained with.
         with_cp: Recompute in the backward pass to save memory, exchange by exchange: each CNN
@@ -90,10 +93,11 @@ class RobustNet(LoadableModule):
         cnn: dict | None = None,
         vit: dict | None = None,
         weave: str | list = "paper",
-        direction: str = "both",
+        direction: str | list[str] = "both",
         form: str = "zero_linear",
         fuse: str = "sum",
         drop_exchange: float = 0.0,
+        detach_exchanges: bool = False,
         data_norm: dict | None = None,
         with_cp: bool = False,
         out_type: str = "towers",
@@ -101,12 +105,12 @@ class RobustNet(LoadableModule):
     ):
         super().__init__(init_cfg)
         check_init_cfg(self, init_cfg)
-        check_choice("direction", direction, DIRECTIONS)
         check_choice("form", form, FORMS)
         check_choice("fuse", fuse, FUSES)
         check_choice("out_type", out_type, ("towers", "pyramid"))
         check_rate("drop_exchange", drop_exchange)
         check_flag("with_cp", with_cp)
+        check_flag("detach_exchanges", detach_exchanges)
         cnn, vit = _tower_configs(arch, cnn, vit)
         self.cnn, self.vit = (
             _build_tower(name, cfg, data_norm) for name, cfg in (("cnn", cnn), ("vit", vit))
@@ -115,12 +119,16 @@ class RobustNet(LoadableModule):
         self.out_channels, self.out_strides = self.cnn.out_channels, self.cnn.out_strides
         self.embed_dims = self.vit.embed_dims
         pairs = pair_blocks(len(self.cnn.blocks), len(self.vit.blocks), weave)
-        self.exchanges = pairs if direction != "none" else []
-        settings = direction, form, fuse, drop_exchange
-        self.fius = nn.ModuleList(self._make_fiu(u, *settings) for u, _ in self.exchanges)
-        self.weights_spec = WeightsSpec("network", dropped=_absent_keys(direction, len(pairs)))
         if direction != "none" and not pairs:
             self._refuse_to_weave(weave)
+        directions = _directions(direction, len(pairs))
+        self.exchanges = pairs if direction != "none" else []
+        settings = form, fuse, drop_exchange, detach_exchanges
+        self.fius = nn.ModuleList(
+            self._make_fiu(u, way, *settings)
+            for (u, _), way in zip(self.exchanges, directions, strict=False)
+        )
+        self.weights_spec = WeightsSpec("network", dropped=_absent_keys(directions))
         if out_type == "pyramid":
             self._end_with_the_last_exchange(direction)
         self._decide_the_order()
@@ -138,13 +146,14 @@ class RobustNet(LoadableModule):
 
     def _end_with_the_last_exchange(self, direction: str):
         """Without tokens among the outputs, nothing reads what later transformer blocks make."""
-        if direction not in ("both", "vit_to_cnn") or not self.exchanges:
+        heard = [v for (_, v), fiu in zip(self.exchanges, self.fius, strict=True) if fiu.expand]
+        if not heard or heard[-1] != self.exchanges[-1][1]:
             raise ValueError(
                 f"out_type='pyramid' with direction={direction!r} and {len(self.exchanges)} "
-                "exchanges leaves the ViT without use: take direction='both' or "
+                "exchanges leaves the end of the ViT without use: take direction='both' or "
                 "'vit_to_cnn', or out_type='towers' with a TowerNeck, or a CNN tower alone"
             )
-        self.vit.truncate(self.exchanges[-1][1] + 1)
+        self.vit.truncate(heard[-1] + 1)
 
     def _make_fiu(self, u: int, *settings) -> FIU:
         squeezed, guided = self.cnn.blocks[u], self.cnn.blocks[u + 1]
@@ -202,12 +211,28 @@ class RobustNet(LoadableModule):
         return num_layers - 1, num_layers
 
 
-def _absent_keys(direction: str, num_exchanges: int) -> tuple[str, ...]:
-    """Beginnings of the keys that a file of both directions has beyond those of this one."""
-    if direction == "none":
+def _directions(direction: str | list[str], num_exchanges: int) -> list[str]:
+    """That of each exchange."""
+    if (ways := as_tuple(direction)) is None:
+        check_choice("direction", direction, DIRECTIONS)
+        return [direction] * num_exchanges
+    known = [way for way in DIRECTIONS if way != "none"]
+    for way in ways:
+        check_choice("each of direction", way, known)
+    if len(ways) != num_exchanges:
+        raise ValueError(
+            f"direction must name one of {', '.join(known)} for each of {num_exchanges} "
+            f"exchanges, or one for all, got {len(ways)}"
+        )
+    return list(ways)
+
+
+def _absent_keys(directions: list[str]) -> tuple[str, ...]:
+    """Beginnings of the keys that a file of both directions has beyond those of this network."""
+    if set(directions) <= {"none"}:
         return ("fius.",)
-    absent = dict(cnn_to_vit="expand", vit_to_cnn="squeeze").get(direction)
-    return tuple(f"fius.{k}.{absent}" for k in range(num_exchanges)) if absent else ()
+    names = dict(cnn_to_vit="expand", vit_to_cnn="squeeze")
+    return tuple(f"fius.{k}.{names[way]}" for k, way in enumerate(directions) if way in names)
 
 
 def _tower_configs(arch: str | None, cnn: dict | None, vit: dict | None) -> tuple[dict, dict]:

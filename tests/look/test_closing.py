@@ -28,11 +28,11 @@ def test_compared_are_both_heads_alone_their_sum_and_the_woven_network():
     found = compare_towers(model, images)
     assert list(found) == ["cnn only", "vit only", "sum, exchanges closed", "both"]
     with torch.no_grad():
-        cnn, vit = model.head(model.backbone(images))
+        cnn, vit, _ = model.head(model.backbone(images))
         close(found["both"], (cnn + vit).softmax(1))
         alone = classifier(opened=False, direction="none")
         alone.load_state_dict(model.state_dict(), strict=False)
-        cnn, vit = alone.head(alone.backbone(images))
+        cnn, vit, _ = alone.head(alone.backbone(images))
     close(found["cnn only"], cnn.softmax(1))
     close(found["vit only"], vit.softmax(1))
     close(found["sum, exchanges closed"], (cnn + vit).softmax(1))

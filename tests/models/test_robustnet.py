@@ -268,6 +268,42 @@ def test_the_exact_start_holds_on_cuda():
     assert_starts_exactly(net, torch.randn(2, 3, 97, 130, device="cuda"))
 
 
+WAYS = ["cnn_to_vit", "both", "vit_to_cnn"]
+
+
+def test_each_exchange_can_have_a_direction_of_its_own(tmp_path):
+    net = RobustNet("nano", direction=WAYS)
+    assert [fiu.squeeze is not None for fiu in net.fius] == [True, True, False]
+    assert [fiu.expand is not None for fiu in net.fius] == [False, True, True]
+    images = torch.randn(2, 3, 64, 96)
+    exact, (maps, tokens, _) = RobustNet("nano", direction="none"), net(images)
+    exact.load_state_dict({k: v for k, v in net.state_dict().items() if not k.startswith("fius")})
+    found = exact(images)
+    assert torch.equal(found.tokens, tokens) and torch.equal(found.maps[-1], maps[-1])
+    both = open_exchanges(RobustNet("nano"))
+    torch.save(both.state_dict(), tmp_path / "both.pth")
+    init = dict(type="robustnet_mm.PretrainedTower", checkpoint=str(tmp_path / "both.pth"))
+    net = RobustNet("nano", direction=WAYS, init_cfg=init)
+    net.init_weights()
+    assert all(torch.equal(both.state_dict()[k], v) for k, v in net.state_dict().items())
+
+
+def test_detached_exchanges_are_read_and_train_no_tower_but_the_reader():
+    net = open_exchanges(RobustNet("nano", detach_exchanges=True))
+    images = torch.randn(2, 3, 64, 64)
+    for read, other in (("maps", "vit"), ("tokens", "cnn")):
+        net.zero_grad()
+        out = net(images)
+        (out.tokens if read == "tokens" else out.maps[-1]).square().mean().backward()
+        assert all(p.grad is None for p in getattr(net, other).parameters())
+        side = "squeeze" if read == "tokens" else "expand"
+        grads = [p.grad for n, p in net.fius.named_parameters() if f".{side}." in n]
+        assert grads and all(grad is not None and grad.any() for grad in grads)
+    free = RobustNet("nano")
+    free.load_state_dict(net.state_dict())
+    assert torch.equal(free(images).tokens, net(images).tokens)  # only gradients differ
+
+
 @pytest.mark.parametrize("direction", ["both", "vit_to_cnn"])
 def test_a_pyramid_is_a_tuple_of_maps_and_every_parameter_reaches_it(direction):
     net = open_exchanges(
@@ -281,9 +317,9 @@ def test_a_pyramid_is_a_tuple_of_maps_and_every_parameter_reaches_it(direction):
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
 
 
-@pytest.mark.parametrize("direction", ["none", "cnn_to_vit"])
+@pytest.mark.parametrize("direction", ["none", "cnn_to_vit", ["both", "both", "cnn_to_vit"]])
 def test_a_pyramid_that_leaves_the_vit_without_use_is_refused(direction):
-    with pytest.raises(ValueError, match="leaves the ViT without use"):
+    with pytest.raises(ValueError, match="leaves the end of the ViT without use"):
         RobustNet("nano", direction=direction, out_type="pyramid")
 
 
@@ -406,6 +442,9 @@ def test_arch_rows_take_changes_and_free_pairs_are_built_by_name():
         (dict(), "needs arch .* or both cnn and vit"),
         (dict(cnn=PATCH14["cnn"]), "needs arch .* or both cnn and vit"),
         (dict(arch="nano", direction="two"), "direction must be one of both, .*got 'two'"),
+        (dict(arch="nano", direction=["none"] * 3), "each of direction must be .*got 'none'"),
+        (dict(arch="nano", direction=["both"]), "for each of 3 exchanges, .*got 1"),
+        (dict(arch="nano", detach_exchanges=1), "detach_exchanges must be True or False, got 1"),
         (dict(arch="nano", out_type="maps"), "out_type must be one of towers, pyramid, got 'maps'"),
         (dict(arch="nano", weave=[(9, 1)]), "out of range"),
         (

@@ -7,7 +7,7 @@ import torchvision
 from helpers import but_extended, close, randomize
 
 from robustnet_mm.models import ConvTower, TimmCNNTower, TowerOutputs, ViTTower
-from robustnet_mm.models.heads import (
+from robustnet_mm.models.classifiers import (
     CNNClassifier,
     TimmCNNClassifier,
     ViTClassifier,

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from helpers import apart, but_extended, randomize
 
 from robustnet_mm.models import TimmCNNTower, TowerOutputs
-from robustnet_mm.models.heads import TimmCNNClassifier
+from robustnet_mm.models.classifiers import TimmCNNClassifier
 from robustnet_mm.weights import PretrainedTower
 
 # a small member of each family whose blocks are reached inside

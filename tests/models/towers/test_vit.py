@@ -8,7 +8,7 @@ from helpers import FAMILIES, SMALL, apart, but_extended, randomize
 from mmengine.model import ExponentialMovingAverage
 
 from robustnet_mm.models import TowerOutputs, ViTTower
-from robustnet_mm.models.heads import TimmViTClassifier
+from robustnet_mm.models.classifiers import TimmViTClassifier
 from robustnet_mm.weights import PretrainedTower
 
 
