@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from timing import describe_machine, peak_elsewhere, peak_of, summarise
+from timing import describe_machine, in_a_process, peak_of, summarise
 from torch import Tensor, nn
 
 from robustnet_mm.models import RobustNet, fold_batchnorm
@@ -202,7 +202,7 @@ def measure_memory(name: str, mode: str, args: argparse.Namespace) -> float:
         torch.cuda.reset_peak_memory_stats()
         contender.step()
         return (torch.cuda.max_memory_allocated() - before) / 2**20
-    return peak_elsewhere(f"{name}:{mode}")
+    return float(in_a_process(f"{name}:{mode}"))
 
 
 def peak_of_this_process(name: str, mode: str, args: argparse.Namespace) -> float:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import torch
 from mmengine.config import Config
 from mmengine.structures import PixelData
-from timing import describe_machine, in_rounds, peak_elsewhere, peak_of, summarise
+from timing import describe_machine, in_a_process, in_rounds, peak_of, summarise
 
 from robustnet_mm.engine.backbones import build_model
 from robustnet_mm.engine.launch import read_config
@@ -92,7 +92,7 @@ def main():
             times = in_rounds(steps, args.rounds)
             for config, one in summarise(times, args.configs[0]).items():
                 ms = f"{1000 * one['median']:.0f} ms | {one['ratio']:.3f}"
-                memory = f"{peak_elsewhere(config, size, mode):.0f} MiB"
+                memory = f"{in_a_process(config, size, mode)} MiB"
                 print(f"| {size} | {mode} | {config} | {ms} | {memory} |")
 
 

@@ -48,16 +48,16 @@ def peak_of(step: Callable) -> tuple[float, float]:
     return (_status("VmHWM") - before) / 2**10, _status("VmHWM") / 2**10
 
 
-def peak_elsewhere(*only: str) -> float:
-    """MiB that the same command prints as its last word when it is given `--only` and these.
+def in_a_process(*only: str) -> str:
+    """What the same command prints as its last line when it is given `--only` and these.
 
-    In a process of its own, where memory that is freed goes back at once: otherwise glibc keeps it,
-    and the peak is that of what came before.
+    Memory that is freed goes back at once there: otherwise glibc keeps it, and a peak is that of
+    what came before.
     """
     command = [sys.executable, *sys.argv, "--only", *only]
     env = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=env)
-    return float(done.stdout.split()[-1])
+    return done.stdout.splitlines()[-1]
 
 
 def _status(key: str) -> int:
