@@ -1,6 +1,6 @@
-"""Are tokens as good as the convolutions they replace? VT-ResNet-18 from scratch, 96 px, 20 epochs.
+"""Are tokens as good as the convolutions they replace? VT-ResNet-18 from scratch, 96 px, 10 epochs.
 
-    DATA_ROOT=data/own IMAGE_SIZE=96 EPOCHS=20 python tools/analysis_tools/study.py \
+    DATA_ROOT=data/own IMAGE_SIZE=96 EPOCHS=10 python tools/analysis_tools/study.py \
         configs/studies/own_folders_vt.py
 
 Images of ten classes in `train/NAME/*` and `val/NAME/*`. `vt` is the paper's, `filters` has no

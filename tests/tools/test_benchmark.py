@@ -44,6 +44,7 @@ def test_every_contender_is_run_and_written_with_its_ratio_to_the_base(start, tm
     assert (tmp_path / "results.png").stat().st_size > 5000
 
 
+@pytest.mark.extended  # a process for each peak
 def test_memory_is_that_of_the_step_in_a_process_of_its_own(start):
     names = ["--contenders", "with_cp", "both", "--base", "both", "--mode", "train", "--memory"]
     # 81 MiB apart; a process can have 16 more for reasons of its own
@@ -92,7 +93,8 @@ def test_a_base_that_does_not_run_is_named(start):
         start("--contenders", "both")
 
 
-@pytest.mark.parametrize("sides", [["96"], pytest.param(["64", "96"], marks=pytest.mark.extended)])
+@pytest.mark.extended
+@pytest.mark.parametrize("sides", [["96"], ["64", "96"]])
 def test_growth_is_measured_side_by_side(sides, monkeypatch, tmp_path, capsys):
     command = ["growth.py", "--sides", *sides, "--out", str(tmp_path), "--arch", "nano"]
     command += ["--contenders", "floor", "--rounds", "2", "--warmup", "0", "--device", "cpu"]
@@ -112,6 +114,7 @@ def test_a_folded_network_is_not_trained(start):
         start("--contenders", "floor", "folded", "--mode", "train")
 
 
+@pytest.mark.extended  # a process for each row
 def test_the_training_of_a_detector_is_measured(tmp_path, monkeypatch):
     path = TOOL.replace("benchmark.py", "benchmark_detector.py")
     command = [path, str(ROOT / "configs/coco/mask-rcnn_robustnet-tiny-patch16_fpn_1x_coco.py")]
