@@ -223,16 +223,25 @@ HEAD = dict(
 )
 
 
-def classifier(opened=True, **backbone):
+LEARNED = dict(combine="class_weights", loss_weights=(1, 1, 1))  # a prediction that is not the sum
+
+
+def classifier(opened=True, head=None, **backbone):
     """mmpretrain's classifier with nano towers and heads that tell images apart."""
     with DefaultScope.overwrite_default_scope("mmpretrain"):
         model = ROOT_MODELS.build(
-            dict(type="ImageClassifier", backbone={**BACKBONE, **backbone}, head=HEAD)
+            dict(
+                type="ImageClassifier",
+                backbone={**BACKBONE, **backbone},
+                head={**HEAD, **(head or {})},
+            )
         )
     if opened:
         open_exchanges(model.backbone)
-    for head in (model.head.cnn, model.head.vit):
-        torch.nn.init.normal_(head.fc.weight, std=0.5)
+    for one in (model.head.cnn, model.head.vit):
+        torch.nn.init.normal_(one.fc.weight, std=0.5)
+    for learned in model.head.combine.parameters():
+        torch.nn.init.normal_(learned)
     return model.eval()
 
 

@@ -5,7 +5,7 @@
 
 The recipe of `own_folders.py`, both towers trained; what is chosen here, on a split of its training
 images, is confirmed on its test images. The side by side control (`none`) gets the same freedom.
-Results: docs/evidence.md.
+Not measured yet.
 """
 
 _base_ = "./own_folders.py"

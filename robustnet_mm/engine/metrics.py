@@ -1,4 +1,4 @@
-"""Accuracy of each tower and of their sum."""
+"""Accuracy of each tower and of both."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ HEADS = {"": "pred_score", "_cnn": "cnn_score", "_vit": "vit_score"}  # suffix -
 
 @METRICS.register_module()
 class TowerAccuracy(BaseMetric):
-    """Top-k accuracy in percent: `top1` of the summed logits, `top1_cnn` and `top1_vit`.
+    """Top-k accuracy in percent: `top1` of the prediction, `top1_cnn` and `top1_vit`.
 
     Args:
         topk: The values of k.

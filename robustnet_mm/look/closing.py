@@ -103,7 +103,8 @@ def compare_towers(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
 
     Returns:
         'cnn only' and 'vit only' (exchanges closed, one head), 'sum, exchanges closed' (the two
-        networks as an ensemble) and 'both' (exchanges open, sum) -> softmax (N, num_classes).
+        networks as an ensemble) and 'both' (exchanges open) -> softmax (N, num_classes). The
+        ensemble and 'both' are the head's prediction, a sum unless it has learned another.
 
     Raises:
         ValueError: The classifier has not two heads.

@@ -37,8 +37,8 @@ class Logits(nn.Module):
 
     Args:
         model: mmpretrain's `ImageClassifier`, or any module from images to logits.
-        output: 'cnn' or 'vit' for one head of a `TwoTowerHead`, 'sum' for both or for the logits
-            of any other classifier.
+        output: 'cnn' or 'vit' for one head of a `TwoTowerHead`, 'sum' for its prediction or for the
+            logits of any other classifier.
         sizes: `image_sizes` of the images.
 
     Raises:

@@ -27,7 +27,11 @@ class _Classifier(LoadableModule):
         self.width = in_channels
 
     def forward(self, outputs) -> Tensor:
-        return self.fc(self.pooled(outputs))
+        return self.classify(self.pooled(outputs))
+
+    def classify(self, pooled: Tensor) -> Tensor:
+        """(N, width) -> (N, num_classes)."""
+        return self.fc(pooled)
 
 
 class CNNClassifier(_Classifier):
@@ -113,7 +117,7 @@ class _TimmClassifier(LoadableModule):
         names = "|".join(re.escape(name.split(".")[0]) for name in self.model.state_dict())
         keys = ((rf"({names})(\..*)?", r"model.\g<0>"), (r".*", None))
         self.weights_spec = WeightsSpec(self.kind, layouts, keys, model_name=model_name)
-        self.width = self.model.head_hidden_size
+        self.width = getattr(self.model.get_classifier(), "in_features", None)  # of a linear layer
 
     def forward(self, outputs) -> Tensor:
         return self.model.forward_head(self._features(outputs))
@@ -121,6 +125,10 @@ class _TimmClassifier(LoadableModule):
     def pooled(self, outputs) -> Tensor:
         """What its last layer reads, (N, width)."""
         return self.model.forward_head(self._features(outputs), pre_logits=True)
+
+    def classify(self, pooled: Tensor) -> Tensor:
+        """(N, width) -> (N, num_classes)."""
+        return self.model.get_classifier()(pooled)
 
 
 class TimmCNNClassifier(_TimmClassifier):

@@ -1,7 +1,7 @@
 """How the logits of two heads become one prediction, and a loss that keeps them different.
 
-All begin as the sum. What is learned, learns from the loss of the prediction alone, and the towers
-and their heads do not learn from it: stacking (Wolpert, Stacked Generalization, 1992).
+All begin as the sum. What is learned, learns from the loss of the prediction, whose gradient stops
+there, before the towers and their heads: stacking (Wolpert, Stacked Generalization, 1992).
 """
 
 import torch
@@ -13,7 +13,9 @@ from .zero_linear import ZeroLinear
 class Sum(nn.Module):
     """cnn + vit, through which both towers learn where the prediction has a loss of its own."""
 
-    def __init__(self, num_classes: int, widths: tuple[int, int]):
+    reads_pooled = False
+
+    def __init__(self, num_classes: int, widths):
         super().__init__()
 
     def forward(self, logits: tuple[Tensor, Tensor], pooled) -> Tensor:
@@ -22,17 +24,17 @@ class Sum(nn.Module):
 
 
 class WeightedSum(nn.Module):
-    """a * cnn + b * vit, with a and b that start at one: a number each."""
+    """(1 + a) * cnn + (1 + b) * vit: a number each, to which weight decay brings back the sum."""
 
-    per_class = False
+    reads_pooled, per_class = False, False
 
-    def __init__(self, num_classes: int, widths: tuple[int, int]):
+    def __init__(self, num_classes: int, widths):
         super().__init__()
-        self.weights = nn.Parameter(torch.ones(2, num_classes if self.per_class else 1))
+        self.offsets = nn.Parameter(torch.zeros(2, num_classes if self.per_class else 1))
 
     def forward(self, logits: tuple[Tensor, Tensor], pooled) -> Tensor:
         cnn, vit = (one.detach() for one in logits)
-        return self.weights[0] * cnn + self.weights[1] * vit
+        return (1 + self.offsets[0]) * cnn + (1 + self.offsets[1]) * vit
 
 
 class ClassWeightedSum(WeightedSum):
@@ -44,19 +46,27 @@ class ClassWeightedSum(WeightedSum):
 class FusedHead(nn.Module):
     """cnn + vit + W [norm(pooled map), norm(pooled tokens)], with W = 0 at the start."""
 
-    def __init__(self, num_classes: int, widths: tuple[int, int]):
+    reads_pooled = True
+
+    def __init__(self, num_classes: int, widths: tuple[int | None, int | None]):
         super().__init__()
+        if None in widths:
+            raise ValueError(
+                "combine='fused' needs heads that end in a linear layer, and that of the "
+                f"{('cnn', 'vit')[widths.index(None)]} does not: take dict(in_channels=...) for "
+                "it, or combine='class_weights'"
+            )
         self.norms = nn.ModuleList(nn.LayerNorm(width, eps=1e-6) for width in widths)
         self.linear = ZeroLinear(sum(widths), num_classes)
 
     def forward(self, logits: tuple[Tensor, Tensor], pooled) -> Tensor:
         cnn, vit = (one.detach() for one in logits)
-        parts = [norm(one.detach()) for norm, one in zip(self.norms, pooled(), strict=True)]
+        parts = [norm(one.detach()) for norm, one in zip(self.norms, pooled, strict=True)]
         return cnn + vit + self.linear(torch.cat(parts, 1))
 
 
 # combine -> the module, made from the number of classes and the widths of what both heads pool;
-# called with both logits and a function that gives both pooled features, (N, width) each
+# called with both logits and, where it reads them, both pooled features, (N, width) each
 COMBINATIONS = {
     "sum": Sum,
     "weights": WeightedSum,

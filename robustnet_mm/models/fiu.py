@@ -103,8 +103,8 @@ class FIU(nn.Module):
             chooses at each token.
         drop_rate: In training, the chance that an image goes without what is added to one side.
             What is kept is not scaled up: a tower is to do with and without the other.
-        detach: Stop gradients at the exchange: a tower reads the other, and its head does not
-            train it.
+        detach: Stop gradients at the exchange: a tower reads the other's features, and no gradient
+            flows back into the other tower.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""TwoTowerHead: a classifier on each tower; their logits are summed (paper, section 4)."""
+"""TwoTowerHead: a classifier on each tower, and one prediction (paper, section 4: the sum)."""
 
 import logging
 from typing import NamedTuple
@@ -32,9 +32,11 @@ class TowerLogits(NamedTuple):
 def _shares(loss_weights: tuple[float, ...], combine: str) -> list[float]:
     weights = as_tuple(loss_weights) or ()
     numbers = len(weights) in (2, 3) and all(is_number(weight) for weight in weights)
-    if not numbers or min(weights) < 0 or sum(weights) <= 0:
+    # what is learned has a loss of its own beside that of the towers, and takes nothing from it
+    total = sum(weights if combine == "sum" else weights[:2]) if numbers else 0
+    if not numbers or min(weights) < 0 or total <= 0:
         raise ValueError(
-            "loss_weights must be 2 or 3 numbers (cnn, vit, sum) >= 0 with a sum > 0, got "
+            "loss_weights must be 2 or 3 numbers (cnn, vit, prediction) >= 0 with a sum > 0, got "
             f"{loss_weights!r}"
         )
     if combine != "sum" and (len(weights) < 3 or weights[2] == 0):
@@ -42,15 +44,16 @@ def _shares(loss_weights: tuple[float, ...], combine: str) -> list[float]:
             f"combine={combine!r} learns from the loss of the prediction: set the third of "
             f"loss_weights, such as (1.0, 1.0, 1.0), got {loss_weights!r}"
         )
-    return [weight / sum(weights) for weight in weights]
+    return [weight / total for weight in weights]
 
 
 @MODELS.register_module()
 class TwoTowerHead(BaseModule):
     """Head of mmpretrain's `ImageClassifier` for a backbone that gives `TowerOutputs`.
 
-    The loss is the weighted mean of the two heads' losses on the same label (the paper's) and, if
-    asked for, of the loss of the prediction, the sum of their logits.
+    The prediction is the sum of their logits, or what `combine` makes of them. The loss is the
+    weighted mean of the two heads' losses on the same label (the paper's) and, if asked for, of the
+    prediction's.
 
     Args:
         num_classes: Number of classes.
@@ -102,12 +105,15 @@ class TwoTowerHead(BaseModule):
             raise ValueError(
                 "TwoTowerHead reads both towers, got maps only: set out_type='towers' in backbone"
             )
-        heads = self.cnn, self.vit
-        logits = [head(outputs) for head in heads]
+        heads, pooled = (self.cnn, self.vit), None
+        if self.combine.reads_pooled:  # pooled once: a head of timm may have norms and dropout
+            pooled = [head.pooled(outputs) for head in heads]
+            logits = [head.classify(one) for head, one in zip(heads, pooled, strict=True)]
+        else:
+            logits = [head(outputs) for head in heads]
         wide = torch.promote_types(logits[0].dtype, torch.float32)  # not summed in half precision
         terms = tuple(one.to(wide) for one in logits)
-        joint = self.combine(terms, lambda: [head.pooled(outputs) for head in heads])
-        return TowerLogits(*logits, joint)
+        return TowerLogits(*logits, self.combine(terms, pooled))
 
     def loss(self, outputs, data_samples: list, **kwargs) -> dict[str, Tensor]:
         """Each one's share of the mean loss; mmengine sums what is named `loss*`."""
@@ -117,7 +123,7 @@ class TwoTowerHead(BaseModule):
             target = torch.cat([sample.gt_label for sample in data_samples])
         losses = {}
         cnn, vit, joint = self(outputs)
-        named = dict(loss_cnn=cnn, loss_vit=vit, loss_sum=joint)
+        named = dict(loss_cnn=cnn, loss_vit=vit, loss_joint=joint)
         for (name, logits), weight in zip(named.items(), self.loss_weights, strict=False):
             loss = self.loss_module(logits, target, avg_factor=logits.size(0), **kwargs)
             losses[name] = weight * loss
@@ -143,10 +149,13 @@ class TwoTowerHead(BaseModule):
         """A checkpoint of other classes keeps all but its linear layers, and says so."""
         for name, own in self.state_dict().items():
             found = state_dict.get(prefix + name)
-            other = found is not None and own.ndim == 2 and found.shape != own.shape
-            if other and found.shape[1:] == own.shape[1:]:
+            if found is None or found.ndim != 2 or own.ndim != 2:
+                continue
+            axis = 1 if name == "combine.offsets" else 0  # of the classes
+            theirs, ours = found.shape[axis], own.shape[axis]
+            if theirs != ours and found.shape[1 - axis] == own.shape[1 - axis]:
                 print_log(
-                    f"{prefix}{name} has {len(found)} classes in the checkpoint and {len(own)} "
+                    f"{prefix}{name} has {theirs} classes in the checkpoint and {ours} "
                     "here: it keeps its fresh initialisation",
                     logger="current",
                     level=logging.WARNING,

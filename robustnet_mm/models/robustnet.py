@@ -66,8 +66,8 @@ class RobustNet(LoadableModule):
         fuse: 'sum' adds what an FIU says; 'attention' is the paper's additive attention, which adds
             a share of it.
         drop_exchange: In training, the chance that an image goes without one side of an exchange.
-        detach_exchanges: Stop gradients at the exchanges: a tower reads the other, and is not
-            trained by the other's head.
+        detach_exchanges: Stop gradients at the exchanges: a tower reads the other's features, and
+            no gradient flows back into the other tower.
         data_norm: `dict(mean=..., std=...)` in pixel values 0..255: what the data preprocessor
             did, ImageNet's by default. Each tower converts to what its weights were trained with.
         with_cp: Recompute in the backward pass to save memory, exchange by exchange: each CNN
@@ -131,6 +131,12 @@ class RobustNet(LoadableModule):
         self.weights_spec = WeightsSpec("network", dropped=_absent_keys(directions))
         if out_type == "pyramid":
             self._end_with_the_last_exchange(direction)
+        if detach_exchanges and (direction == "none" or out_type == "pyramid"):
+            raise ValueError(
+                "detach_exchanges=True needs exchanges and, because no gradient reaches the ViT "
+                "through them, out_type='towers' with a head or a TowerNeck that reads it, got "
+                f"direction={direction!r} and out_type={out_type!r}"
+            )
         self._decide_the_order()
 
     def _decide_the_order(self):

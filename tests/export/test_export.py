@@ -9,7 +9,16 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from helpers import CLASSIFIER, DETECTOR, ROOT, but_extended, classifier, close, open_exchanges
+from helpers import (
+    CLASSIFIER,
+    DETECTOR,
+    LEARNED,
+    ROOT,
+    but_extended,
+    classifier,
+    close,
+    open_exchanges,
+)
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
@@ -37,6 +46,7 @@ def exported(tmp_path_factory):
     config = folder / "config.py"
     config.write_text(
         f"""_base_ = {str(ROOT / CLASSIFIER)!r}
+model = dict(head={LEARNED!r})
 val_dataloader = dict(dataset=dict(data_root="", pipeline=[
     dict(type="LoadImageFromFile"),
     dict(type="ResizeEdge", scale=256, backend="pillow", interpolation="bicubic"),
@@ -51,6 +61,7 @@ test_dataloader = val_dataloader
     with DefaultScope.overwrite_default_scope("mmpretrain"):
         model = MODELS.build(cfg.model)
     open_exchanges(model.backbone)
+    torch.nn.init.normal_(model.head.combine.offsets)
     torch.save(dict(state_dict=model.state_dict()), folder / "weights.pth")
     run_tool(config, folder / "weights.pth", "--out", folder / "classifier.onnx")
     return folder

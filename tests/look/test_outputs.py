@@ -1,6 +1,6 @@
 import pytest
 import torch
-from helpers import CLASSES, apart, classifier, close, host_classifier, photos
+from helpers import CLASSES, LEARNED, apart, classifier, close, host_classifier, photos
 
 from robustnet_mm.look import DetectionLogits, Logits, saliency, tower_scores
 from robustnet_mm.look.outputs import pick_target
@@ -16,6 +16,15 @@ def test_the_sum_of_the_heads_is_the_classifiers_prediction():
     expected = torch.stack([sample.pred_score for sample in predicted])
     close(tower_scores(model, images)["sum"], expected)
     assert apart(logits["cnn"], logits["vit"])
+
+
+def test_a_learned_prediction_is_explained_as_it_is_predicted():
+    model, images = classifier(head=LEARNED), photos(2)
+    with torch.no_grad():
+        cnn, vit, found = (Logits(model, name)(images) for name in ("cnn", "vit", "sum"))
+    expected = torch.stack([sample.pred_score for sample in model(images, mode="predict")])
+    close(found.softmax(1), expected)
+    assert apart(found, cnn + vit)
 
 
 def test_a_classifier_of_the_host_has_one_output():

@@ -10,6 +10,12 @@ from robustnet_mm.models.combining import negative_correlation
 
 SOFT = dict(type="mmpretrain.CrossEntropyLoss", use_soft=True)
 
+TIMM = dict(
+    cnn=dict(model_name="mobilenetv2_050"),
+    vit=dict(model_name="deit_tiny_patch16_224", model_args=dict(embed_dim=48, num_heads=3)),
+)
+LEARNED = ["weights", "class_weights", "fused"]
+
 
 def outputs(prefix=1):
     return TowerOutputs(
@@ -74,14 +80,24 @@ def test_soft_labels_of_mixup_reach_both_losses(config, module):
     close(list(losses.values()), expected)
 
 
+@pytest.mark.parametrize("combine", LEARNED)
+def test_a_learned_prediction_takes_nothing_from_the_towers_losses(combine):
+    two, out = head(combine=combine, loss_weights=(3, 1, 2)), outputs()
+    label = torch.cat([sample.gt_label for sample in samples()])
+    cnn, vit, joint = (torch.nn.functional.cross_entropy(one, label) for one in two(out))
+    expected = dict(loss_cnn=3 * cnn / 4, loss_vit=vit / 4, loss_joint=2 * joint / 4)
+    losses = two.loss(out, samples())
+    close([losses[name] for name in expected], list(expected.values()))
+
+
 def test_a_third_weight_is_that_of_the_summed_logits():
     two, out = head(loss_weights=(1, 1, 2)), outputs()
     cnn, vit, _ = two(out)
     label = torch.cat([sample.gt_label for sample in samples()])
     losses = two.loss(out, samples())
-    assert list(losses) == ["loss_cnn", "loss_vit", "loss_sum"]
+    assert list(losses) == ["loss_cnn", "loss_vit", "loss_joint"]
     expected = torch.nn.functional.cross_entropy(cnn + vit, label) / 2
-    close(losses["loss_sum"], expected)
+    close(losses["loss_joint"], expected)
 
 
 def test_predictions_sum_the_logits_and_keep_each_heads_scores():
@@ -95,18 +111,11 @@ def test_predictions_sum_the_logits_and_keep_each_heads_scores():
     assert len(two.predict(out)) == 4  # without data samples too
 
 
-TIMM = dict(
-    cnn=dict(model_name="mobilenetv2_050"),
-    vit=dict(model_name="deit_tiny_patch16_224", model_args=dict(embed_dim=48, num_heads=3)),
-)
-LEARNED = ["weights", "class_weights", "fused"]
-
-
 @pytest.mark.parametrize("combine", LEARNED)
 @pytest.mark.parametrize("of_timm", [False, True])
 def test_a_learned_prediction_starts_as_the_sum_and_teaches_the_towers_nothing(combine, of_timm):
     if of_timm:
-        two = TwoTowerHead(5, **TIMM, combine=combine, loss_weights=(1, 1, 1)).eval()
+        two = TwoTowerHead(5, **TIMM, combine=combine, loss_weights=(1, 1, 1))
         maps, tokens = (torch.randn(4, 160, 3, 3),), torch.randn(4, 7, 48)
     else:
         two = head(combine=combine, loss_weights=(1, 1, 1))
@@ -114,8 +123,10 @@ def test_a_learned_prediction_starts_as_the_sum_and_teaches_the_towers_nothing(c
     out = TowerOutputs(tuple(one.requires_grad_() for one in maps), tokens.requires_grad_(), (2, 3))
     cnn, vit, joint = two(out)
     assert torch.equal(joint, cnn + vit)
-    two.loss(out, samples())["loss_sum"].backward()
+    two.loss(out, samples())["loss_joint"].backward()
     assert maps[-1].grad is None and tokens.grad is None
+    if of_timm:
+        assert two.cnn.model.bn2.num_batches_tracked == 2  # once in each of two passes
     learned = {name for name, p in two.named_parameters() if p.grad is not None and p.grad.any()}
     assert learned and all(name.startswith("combine.") for name in learned), learned
 
@@ -128,12 +139,12 @@ def test_a_learned_prediction_finds_which_head_is_right(combine):
         two.vit.fc.weight.mul_(0)
         two.vit.fc.bias.copy_(torch.tensor([0.0, 9, 0, 0, 0]))  # sure of what is never so
     optimizer = torch.optim.Adam(two.combine.parameters(), lr=0.05)
-    first = two.loss(out, samples())["loss_sum"].item()
+    first = two.loss(out, samples())["loss_joint"].item()
     for _ in range(100):
         optimizer.zero_grad()
-        two.loss(out, samples())["loss_sum"].backward()
+        two.loss(out, samples())["loss_joint"].backward()
         optimizer.step()
-    assert two.loss(out, samples())["loss_sum"].item() < first / 2
+    assert two.loss(out, samples())["loss_joint"].item() < first / 2
     joint = two(out).joint
     for sample, scores in zip(two.predict(out, samples()), joint, strict=True):
         close(sample.pred_score, scores.softmax(0))
@@ -172,6 +183,14 @@ def test_a_checkpoint_of_other_classes_says_so_and_keeps_the_rest(logged):
     assert torch.equal(new.vit.norm.weight, old.vit.norm.weight)
 
 
+def test_learned_weights_of_other_classes_say_so(logged):
+    learned = dict(combine="class_weights", loss_weights=(1, 1, 1))
+    old = TwoTowerHead(7, dict(in_channels=12), dict(in_channels=16), **learned)
+    load_state_dict(head(**learned), old.state_dict(), strict=False)
+    told = "combine.offsets has 7 classes in the checkpoint and 5 here"
+    assert any(told in line for line in logged)
+
+
 def test_wrong_settings_are_named():
     with pytest.raises(ValueError, match="pool must be 'token' or 'avg', got 'max'"):
         head("max")
@@ -182,6 +201,12 @@ def test_wrong_settings_are_named():
         head(combine="mean")
     with pytest.raises(ValueError, match="combine='fused' learns from .* set the third"):
         head(combine="fused")
+    with pytest.raises(ValueError, match="loss_weights must be .* got"):
+        head(combine="fused", loss_weights=(0, 0, 1))
+    with pytest.raises(ValueError, match="that of the cnn does not: take dict"):
+        cnn = dict(model_name="resnetv2_50", model_args=dict(layers=(1, 1, 1, 1)))
+        vit = dict(in_channels=16)
+        TwoTowerHead(5, cnn, vit, combine="fused", loss_weights=(1, 1, 1))
     with pytest.raises(ValueError, match="apart must be a number >= 0, got -1"):
         head(apart=-1)
     with pytest.raises(ValueError, match="got maps only: set out_type='towers' in backbone"):

@@ -119,14 +119,14 @@ def test_the_training_of_a_detector_is_measured(tmp_path, monkeypatch):
     path = TOOL.replace("benchmark.py", "benchmark_detector.py")
     command = [path, str(ROOT / "configs/coco/mask-rcnn_robustnet-tiny-patch16_fpn_1x_coco.py")]
     command += ["--size", "96", "128", "--batches", "1", "--ways", "with_cp, windows"]
-    command += ["--steps", "1", "--warmup", "0", "--device", "cpu", "--out", str(tmp_path)]
+    command += ["--steps", "1", "--warmup", "1", "--device", "cpu", "--out", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", command)
     runpy.run_path(path, run_name="__main__")
     (row,) = json.loads((tmp_path / "detector.json").read_text())["results"]
     assert row["found"]["seconds"] > 0
     # 26.8 million parameters, their gradients and two moments of AdamW, and what a step keeps
     assert 4 * 4 * 26.8e6 / 1e9 < row["found"]["peak"] < 2
-    assert "| 12 GB, 24 GB, 80 GB |" in (tmp_path / "detector.md").read_text()
+    assert "| with_cp, windows | 1 | " in (tmp_path / "detector.md").read_text()
 
 
 @pytest.mark.extended  # a process for each peak

@@ -5,9 +5,10 @@
 
 Training steps (forward, backward, AdamW) of each config on generated images with ten objects each,
 in every way to save memory and at every batch size, each in a process of its own. On CUDA under
-bf16 autocast, with the memory reserved at the peak; what runs out of memory is written as such. On
-a CPU in float32, with what the process grows by, from before the model is built (Linux): a GPU
-needs less by its halves and more by its context. Writes detector.json and detector.md into --out.
+bf16 autocast, with the memory reserved at the peak, and which GPUs that fits; what runs out of
+memory is written as such. On a CPU in float32, with what a process grows by, from before the model
+is built (Linux). A GPU needs less, because activations are bf16, and more, for its CUDA context.
+Writes detector.json and detector.md into --out.
 """
 
 import argparse
@@ -46,7 +47,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--warmup", type=int, default=3)
     parser.add_argument("--out", default="work_dirs/benchmark_detector")
     parser.add_argument("--only", nargs=3, help=argparse.SUPPRESS)  # one row, in its process
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.warmup < 1 or args.steps < 1:
+        parser.error(
+            "--warmup and --steps must be 1 or more, because the optimiser's state is there from "
+            f"the second step on, got {args.warmup} and {args.steps}"
+        )
+    return args
 
 
 def measure(config: str, way: str, batch: int, args: argparse.Namespace) -> dict | None:
@@ -91,12 +98,12 @@ def train(config: str, way: str, batch: int, args: argparse.Namespace, seconds: 
         seconds.append(time.perf_counter() - start)
 
 
-def row(config: str, way: str, batch: int, found: dict | None) -> str:
+def row(config: str, way: str, batch: int, found: dict | None, device: str) -> str:
     cells = [Path(config).stem, way, str(batch)]
     if found is None:
         cells += ["out of memory", "", ""]
     else:
-        fits = [f"{size} GB" for size in GPUS if found["peak"] < size - 1]
+        fits = [f"{size} GB" for size in GPUS if device == "cuda" and found["peak"] < size - 1]
         cells += [f"{batch / found['seconds']:.2f}", f"{found['peak']:.1f} GB", ", ".join(fits)]
     return f"| {' | '.join(cells)} |"
 
@@ -118,9 +125,11 @@ def main():
     ]
     records = []
     for config, way, batch in itertools.product(args.configs, args.ways, args.batches):
-        found = json.loads(in_a_process(config, way, str(batch)))
+        found = json.loads(in_a_process(config, way, str(batch), for_peak=False))
+        if args.device != "cuda":
+            found["peak"] = json.loads(in_a_process(config, way, str(batch)))["peak"]
         records.append(dict(config=config, way=way, batch=batch, found=found))
-        lines.append(row(config, way, batch, found))
+        lines.append(row(config, way, batch, found, args.device))
         print(lines[-1], flush=True)
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
