@@ -14,7 +14,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import Dataset
 
-from robustnet_mm.models import ConvTower
+from robustnet_mm.models import ConvTower, TowerOutputs, TwoTowerHead
 from robustnet_mm.models.fiu import ZeroLinear
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -281,3 +281,24 @@ def shown(browser, file, width):
         page.go_back()
     page.close()
     return names
+
+
+def tower_outputs(prefix=1):
+    """Of four images: two maps, and 6 patch tokens of width 16."""
+    return TowerOutputs(
+        (torch.randn(4, 8, 6, 6), torch.randn(4, 12, 3, 3)), torch.randn(4, prefix + 6, 16), (2, 3)
+    )
+
+
+def two_towers(pool="token", **kwargs):
+    """A head of five classes for `tower_outputs`."""
+    made = TwoTowerHead(5, dict(in_channels=12), dict(in_channels=16, pool=pool), **kwargs)
+    torch.nn.init.normal_(made.vit.norm.weight)
+    return made
+
+
+def labelled():
+    """Data samples of the four images."""
+    from mmpretrain.structures import DataSample
+
+    return [DataSample().set_gt_label(label) for label in (0, 4, 2, 2)]
