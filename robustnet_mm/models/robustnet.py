@@ -118,26 +118,25 @@ class RobustNet(LoadableModule):
         self.out_type, self.with_cp = out_type, with_cp
         self.out_channels, self.out_strides = self.cnn.out_channels, self.cnn.out_strides
         self.embed_dims = self.vit.embed_dims
-        pairs = pair_blocks(len(self.cnn.blocks), len(self.vit.blocks), weave)
-        if direction != "none" and not pairs:
-            self._refuse_to_weave(weave)
-        directions = _directions(direction, len(pairs))
-        self.exchanges = pairs if direction != "none" else []
-        settings = form, fuse, drop_exchange, detach_exchanges
-        self.fius = nn.ModuleList(
-            self._make_fiu(u, way, *settings)
-            for (u, _), way in zip(self.exchanges, directions, strict=False)
-        )
-        self.weights_spec = WeightsSpec("network", dropped=_absent_keys(directions))
+        self._make_exchanges(weave, direction, form, fuse, drop_exchange, detach_exchanges)
         if out_type == "pyramid":
             self._end_with_the_last_exchange(direction)
-        if detach_exchanges and (direction == "none" or out_type == "pyramid"):
-            raise ValueError(
-                "detach_exchanges=True needs exchanges and, because no gradient reaches the ViT "
-                "through them, out_type='towers' with a head or a TowerNeck that reads it, got "
-                f"direction={direction!r} and out_type={out_type!r}"
-            )
+        if detach_exchanges and (not self.exchanges or out_type == "pyramid"):
+            self._refuse_to_detach(direction, out_type)
         self._decide_the_order()
+
+    def _make_exchanges(self, weave, direction, *settings):
+        pairs = pair_blocks(len(self.cnn.blocks), len(self.vit.blocks), weave)
+        if direction == "none":
+            pairs = []
+        elif not pairs:
+            self._refuse_to_weave(weave)
+        directions = _directions(direction, len(pairs))
+        self.exchanges = pairs
+        self.fius = nn.ModuleList(
+            self._make_fiu(u, way, *settings) for (u, _), way in zip(pairs, directions, strict=True)
+        )
+        self.weights_spec = WeightsSpec("network", dropped=_absent_keys(directions))
 
     def _decide_the_order(self):
         num_cnn, num_vit = len(self.cnn.blocks), len(self.vit.blocks)
@@ -150,16 +149,22 @@ class RobustNet(LoadableModule):
             f"{len(self.vit.blocks)}: take deeper towers, weave=[(0, 0)], or direction='none'"
         )
 
+    def _refuse_to_detach(self, direction, out_type: str):
+        raise ValueError(
+            "detach_exchanges=True needs exchanges and, because no gradient reaches the ViT "
+            "through them, out_type='towers' with a head or a TowerNeck that reads it, got "
+            f"direction={direction!r} and out_type={out_type!r}"
+        )
+
     def _end_with_the_last_exchange(self, direction: str):
         """Without tokens among the outputs, nothing reads what later transformer blocks make."""
-        heard = [v for (_, v), fiu in zip(self.exchanges, self.fius, strict=True) if fiu.expand]
-        if not heard or heard[-1] != self.exchanges[-1][1]:
+        if not self.exchanges or self.fius[-1].expand is None:
             raise ValueError(
                 f"out_type='pyramid' with direction={direction!r} and {len(self.exchanges)} "
                 "exchanges leaves the end of the ViT without use: take direction='both' or "
                 "'vit_to_cnn', or out_type='towers' with a TowerNeck, or a CNN tower alone"
             )
-        self.vit.truncate(heard[-1] + 1)
+        self.vit.truncate(self.exchanges[-1][1] + 1)
 
     def _make_fiu(self, u: int, *settings) -> FIU:
         squeezed, guided = self.cnn.blocks[u], self.cnn.blocks[u + 1]
@@ -235,7 +240,7 @@ def _directions(direction: str | list[str], num_exchanges: int) -> list[str]:
 
 def _absent_keys(directions: list[str]) -> tuple[str, ...]:
     """Beginnings of the keys that a file of both directions has beyond those of this network."""
-    if set(directions) <= {"none"}:
+    if not directions:
         return ("fius.",)
     names = dict(cnn_to_vit="expand", vit_to_cnn="squeeze")
     return tuple(f"fius.{k}.{names[way]}" for k, way in enumerate(directions) if way in names)

@@ -32,7 +32,6 @@ def start(monkeypatch, digits, tmp_path, capsys):
     def run(tool, *args):
         path = str(ROOT / f"tools/analysis_tools/{tool}.py")
         monkeypatch.setattr(sys, "argv", [path, *args])
-        monkeypatch.setattr(sys, "path", [str(ROOT / "tools/analysis_tools"), *sys.path])
         runpy.run_path(path, run_name="__main__")
         return capsys.readouterr().out
 
