@@ -135,15 +135,7 @@ class TimmCNNTower(CNNTower):
         for name in kept:
             self.model.add_module(name, getattr(model, name))
         # no ModuleList: the blocks are registered in `model`, under timm's own names
-        found = blocks_of(model_name, model, layout)
-        ends = level_ends(found)
-        if num_levels is not None:
-            check_whole(f"num_levels of {model_name}", num_levels, 1, len(ends))
-        self.level_ends = ends[:num_levels]
-        left = []
-        if len(self.level_ends) < len(ends):
-            found = found[: self.level_ends[-1] + 1]
-            left = self._leave_all_but([part for parts, *_ in found for part in parts])
+        found, left = self._up_to(num_levels, blocks_of(model_name, model, layout), model_name)
         self.weights_spec = WeightsSpec(
             "cnn",
             layouts_of(model),
@@ -159,6 +151,17 @@ class TimmCNNTower(CNNTower):
         self.out_strides = tuple(found[u][2] for u in self.level_ends)
         self._say_where_it_exchanges(model_name)
         self._complete()
+
+    def _up_to(self, num_levels: int | None, found: list[tuple], model_name: str):
+        """Keeps so many levels: their blocks of those `found`, and timm's names of what left."""
+        ends = level_ends(found)
+        if num_levels is not None:
+            check_whole(f"num_levels of {model_name}", num_levels, 1, len(ends))
+        self.level_ends = ends[:num_levels]
+        if len(self.level_ends) == len(ends):
+            return found, []
+        found = found[: self.level_ends[-1] + 1]
+        return found, self._leave_all_but([part for parts, *_ in found for part in parts])
 
     def _leave_all_but(self, parts: list[nn.Module]) -> list[str]:
         """Of what holds the blocks only `parts` stay; timm's names of the others."""
