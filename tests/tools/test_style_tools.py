@@ -1,6 +1,7 @@
-"""compare_styles.py and benchmark_style.py as they are called, on noise and random networks."""
+"""The analysis tools of style transfer as they are called, on noise and random networks."""
 
 import json
+import re
 import runpy
 import shutil
 import sys
@@ -8,7 +9,11 @@ import sys
 import cv2
 import numpy as np
 import pytest
+import torch
 from helpers import ROOT
+from mmengine.registry import MODELS
+
+from robustnet_mm.engine.launch import read_config
 
 TOOLS = ROOT / "tools/analysis_tools"
 CONFIG = """
@@ -89,3 +94,24 @@ def test_the_cost_of_painting_and_of_the_parts_of_a_step(start):
 def test_memory_is_measured_whole_and_in_tiles(start):
     said = start("benchmark_style.py", "memory", "config.py", "--sizes", "256", "--tile", "192")
     assert "| 256 | none |" in said and "| 256 | 192 |" in said
+
+
+def test_seams_are_found_where_tiles_do_not_fade_into_each_other(start, tmp_path):
+    torch.manual_seed(1)
+    model = MODELS.build(read_config("config.py").model)
+    torch.save(model.state_dict(), "random.pth")
+    photo = np.random.default_rng(0).integers(0, 256, (48, 200, 3), np.uint8)
+    cv2.imwrite("wide.png", cv2.GaussianBlur(photo, (9, 9), 0))
+    jumps = {}
+    for overlap in ("0", "24"):
+        files = ("config.py", "random.pth", "wide.png", "paintings/0.jpg")
+        said = start("show_seams.py", *files, "--tile", "104", "--overlap", overlap)
+        assert "200 x 48 pixels in " in said
+        jumps[overlap] = [
+            float(n) for n in re.findall(r"[0-9.]+(?= at the edges| elsewhere)", said)
+        ]
+    assert jumps["0"][0] > 3 * jumps["0"][1]  # cut hard, the tiles' edges are seen
+    assert jumps["24"][0] < 0.5 * jumps["0"][0]
+    assert cv2.imread(str(tmp_path / "seams.png")).shape == (48, 600, 3)
+    with pytest.raises(SystemExit, match="is one tile of 256: give a smaller --tile"):
+        start("show_seams.py", *files)
