@@ -56,11 +56,27 @@ def test_annotations_follow_their_images(data, tmp_path):
     assert sorted(a["id"] for a in found) == sorted(a["id"] for a in content["annotations"])
 
 
+def test_all_categories_can_become_one(data, tmp_path):
+    coco = tmp_path / "coco"
+    (coco / "annotations").mkdir(parents=True)
+    name = "annotations/instances_train.json"
+    content = json.loads((data / name).read_text())
+    (coco / name).write_text(json.dumps(content))
+    (coco / "images").symlink_to(data / "scenes/train")
+    done = draw(coco, tmp_path / "drawn", "train=train:6", "--merge", "object")
+    assert done.returncode == 0, done.stderr
+    drawn = json.loads((tmp_path / "drawn" / name).read_text())
+    assert drawn["categories"] == [{"id": 1, "name": "object"}]
+    boxes, expected = (sorted(a["bbox"] for a in c["annotations"]) for c in (drawn, content))
+    assert boxes == expected and {a["category_id"] for a in drawn["annotations"]} == {1}
+
+
 @pytest.mark.parametrize(
     "parts, message",
     [
         (["train=train:99"], "has 6 images, got 99 to be drawn: ask for fewer"),
         (["train=train:1", "train=train:2"], "each part may stand once, got train, train"),
+        (["train=train:1", "--merge", "object"], "--merge is for annotations of COCO"),
         (["train:1"], "PART=FROM:COUNT such as train=train:200, got 'train:1'"),
     ],
 )

@@ -5,6 +5,7 @@
     # of COCO, annotations/instances_PART.json and images/: both parts out of one, 224 and 56 images
     python tools/dataset_converters/draw_subset.py data/coco data/choose train=train:224 val=train:56
 
+--merge NAME makes one category, NAME, of all, for a detector that tells objects from background.
 Parts that are drawn from the same part share no image. SOURCE stays as it is; TARGET must not be
 there yet, and is there in the end with all of its files or not at all.
 """  # noqa: E501
@@ -82,12 +83,19 @@ def draw_coco(source: Path, parts: list[Part], seed: int) -> tuple[list, dict[st
     return [(path, name) for name, path in files.items()], annotations
 
 
+def merge(content: dict, name: str) -> dict:
+    """The annotations with one category, `name`, in place of theirs."""
+    merged = [dict(annotation, category_id=1) for annotation in content["annotations"]]
+    return dict(content, annotations=merged, categories=[dict(id=1, name=name)])
+
+
 def main():
     parser = argparse.ArgumentParser(description="Draw a smaller dataset by a seed")
     parser.add_argument("source", type=Path, help="folder of the dataset")
     parser.add_argument("target", type=Path, help="folder to be made")
     parser.add_argument("parts", nargs="+", type=part_of, metavar="PART=FROM:COUNT")
     parser.add_argument("--seed", type=int, default=0, help="another draw (default: 0)")
+    parser.add_argument("--merge", metavar="NAME", help="one category, so named, of all (COCO)")
     args = parser.parse_args()
     if args.target.exists():
         raise FileExistsError(f"{args.target} is there already: remove it, or name another folder")
@@ -97,6 +105,10 @@ def main():
     annotations = {}
     if (args.source / ANNOTATIONS.format(args.parts[0].source)).is_file():
         files, annotations = draw_coco(args.source, args.parts, args.seed)
+        if args.merge:
+            annotations = {part: merge(each, args.merge) for part, each in annotations.items()}
+    elif args.merge:
+        raise ValueError(f"--merge is for annotations of COCO, {args.source} has folders of images")
     else:
         files = draw_folders(args.source, args.parts, args.seed)
     made = args.target.with_name(f".{args.target.name}.part")
