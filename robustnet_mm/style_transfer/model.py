@@ -7,6 +7,7 @@ StyTr2).
 
 import logging
 from collections.abc import Mapping, Sequence
+from math import lcm
 
 import torch
 import torch.nn.functional as F
@@ -126,6 +127,11 @@ class RobustStyleTransfer(BaseModel):
     def least_side(self) -> int:
         """Pixels that a picture has at least on each side: a patch of the ViT."""
         return max(*self.backbone.vit.patch_size, 2 * self.stride)
+
+    @property
+    def grid_step(self) -> int:
+        """Pixels by which a picture moves and still falls on the grids of both towers alike."""
+        return lcm(*self.backbone.vit.patch_size, self.backbone.out_strides[-1])
 
     def _read(self, pictures: Tensor, name: str, *sources: str) -> list[Tensor]:
         """One look at (N, 3, H, W) in 0..1: what each source says of it, (N, C, h, w).

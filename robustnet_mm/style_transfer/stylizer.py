@@ -94,13 +94,9 @@ class Stylizer:
                 overlap.
             MemoryError: The picture did not fit.
         """
-        if tile is not None:
-            check_whole("overlap", overlap, 0)
-            least = max(2 * overlap, self.model.least_side) + 1
-            check_whole("tile", tile, least, also=f" (overlap is {overlap}, twice that must fit)")
         height, width = content.shape[:2]
         total, weight = np.zeros((height, width, 3), np.float32), np.zeros((height, width, 1))
-        spans = list(tiles(height, width, tile, overlap))
+        spans = self.tiles(height, width, tile, overlap)
         whole = self._statistics(content, spans) if len(spans) > 1 and alpha > 0 else None
         for rows, columns in spans:
             piece = content[rows, columns]
@@ -110,6 +106,23 @@ class Stylizer:
             total[rows, columns] += painted * fade[..., None]
             weight[rows, columns] += fade[..., None]
         return (total / weight).clip(0, 255).round().astype(np.uint8)
+
+    def tiles(
+        self, height: int, width: int, tile: int | None, overlap: int = 64
+    ) -> list[tuple[slice, slice]]:
+        """Rows and columns of the pieces in which `paint` paints a content.
+
+        Where the tiles are large enough, they begin where the grids of both towers do: what does
+        not, the towers see otherwise than in the whole.
+        """
+        step = 1
+        if tile is not None:
+            check_whole("overlap", overlap, 0)
+            least = max(2 * overlap, self.model.least_side) + 1
+            check_whole("tile", tile, least, also=f" (overlap is {overlap}, twice that must fit)")
+            if self.model.grid_step <= tile - max(overlap, self.model.least_side):
+                step = self.model.grid_step
+        return list(tiles(height, width, tile, overlap, step))
 
     def _statistics(self, content: np.ndarray, spans) -> Statistics:
         """Of what is read of a content, piece by piece; where pieces overlap it counts for both."""
@@ -217,19 +230,24 @@ def shrink(picture: np.ndarray, size: int | None, name: str = "max_size") -> np.
     return cv2.resize(picture, sides, interpolation=cv2.INTER_AREA)
 
 
-def tiles(height: int, width: int, tile: int | None, overlap: int) -> Iterator[tuple[slice, slice]]:
-    """Rows and columns of each piece; neighbours share `overlap` pixels at least."""
-    for rows in _spans(height, tile, overlap):
-        for columns in _spans(width, tile, overlap):
+def tiles(
+    height: int, width: int, tile: int | None, overlap: int, step: int = 1
+) -> Iterator[tuple[slice, slice]]:
+    """Rows and columns of each piece: `tile` pixels, at the far borders up to a step fewer.
+
+    Each begins at a multiple of `step`; neighbours share `overlap` pixels at least.
+    """
+    for rows in _spans(height, tile, overlap, step):
+        for columns in _spans(width, tile, overlap, step):
             yield rows, columns
 
 
-def _spans(length: int, tile: int | None, overlap: int) -> list[slice]:
+def _spans(length: int, tile: int | None, overlap: int, step: int) -> list[slice]:
     if tile is None or length <= tile:
         return [slice(0, length)]
-    number = -(-(length - overlap) // (tile - overlap))
-    starts = np.linspace(0, length - tile, number).round().astype(int)
-    return [slice(start, start + tile) for start in starts.tolist()]
+    last = -(-(length - tile) // step) * step
+    starts = [*range(0, last, (tile - overlap) // step * step), last]
+    return [slice(start, min(start + tile, length)) for start in starts]
 
 
 def _fade(span: slice, length: int, overlap: int) -> np.ndarray:

@@ -75,13 +75,17 @@ def test_sizes_shrink_and_never_grow(stylize):
     assert far(small, stylize(CONTENT, [shrink(STYLE, 32)])) == 0
 
 
-@pytest.mark.parametrize("height, width, tile, overlap", [(70, 101, 48, 16), (64, 65, 64, 8)])
-def test_tiles_cover_every_pixel_and_share_their_borders(height, width, tile, overlap):
+@pytest.mark.parametrize(
+    "height, width, tile, overlap, step",
+    [(70, 101, 48, 16, 1), (64, 65, 64, 8, 1), (99, 70, 48, 9, 32)],
+)
+def test_tiles_cover_every_pixel_and_share_their_borders(height, width, tile, overlap, step):
     seen = np.zeros((height, width), int)
-    spans = list(tiles(height, width, tile, overlap))
+    spans = list(tiles(height, width, tile, overlap, step))
     for rows, columns in spans:
         seen[rows, columns] += 1
         assert max(rows.stop - rows.start, columns.stop - columns.start) <= tile
+        assert rows.start % step == columns.start % step == 0
     assert seen.min() == 1
     for one, other in zip(spans, spans[1:], strict=False):
         if one[0] == other[0]:
@@ -98,8 +102,9 @@ def test_tiles_fade_into_each_other_without_a_seam(stylize, monkeypatch):
 
     monkeypatch.setattr(stylize, "_painted", painted)
     content = smooth(2, 64, 128)
-    row = stylize.paint(content, [], tile=80, overlap=32)[0, :, 0].astype(int)
-    assert (row[:48] == 0).all() and (row[80:] == 255).all()
+    assert stylize.tiles(64, 128, 96, 32)[1][1] == slice(32, 128)
+    row = stylize.paint(content, [], tile=96, overlap=32)[0, :, 0].astype(int)
+    assert (row[:32] == 0).all() and (row[96:] == 255).all()
     assert 0 <= np.diff(row).min() and np.diff(row).max() <= 255 / 32 + 1
     with pytest.raises(ValueError, match="tile must be a whole number from 65"):
         stylize.paint(content, [], tile=60, overlap=32)

@@ -96,22 +96,32 @@ def test_memory_is_measured_whole_and_in_tiles(start):
     assert "| 256 | none |" in said and "| 256 | 192 |" in said
 
 
+def test_a_change_is_found_where_two_tiles_share_columns():
+    changes = runpy.run_path(str(TOOLS / "show_seams.py"))["changes"]
+    difference = np.zeros((4, 30, 3))
+    difference[:, 12:] = 40.0  # as if the second tile were brighter
+    between, elsewhere = changes(difference, [slice(0, 14), slice(10, 30)])
+    assert sum(between) == 40 and sum(elsewhere) == 0 and len(between) == 5
+    between, elsewhere = changes(difference, [slice(0, 12), slice(12, 30)])  # they touch
+    assert between == [40] and sum(elsewhere) == 0
+    between, elsewhere = changes(difference, [slice(0, 25), slice(20, 30)])
+    assert sum(between) == 0 and sum(elsewhere) == 40
+
+
 def test_seams_are_found_where_tiles_do_not_fade_into_each_other(start, tmp_path):
     torch.manual_seed(1)
     model = MODELS.build(read_config("config.py").model)
     torch.save(model.state_dict(), "random.pth")
-    photo = np.random.default_rng(0).integers(0, 256, (48, 200, 3), np.uint8)
-    cv2.imwrite("wide.png", cv2.GaussianBlur(photo, (9, 9), 0))
-    jumps = {}
-    for overlap in ("0", "24"):
-        files = ("config.py", "random.pth", "wide.png", "paintings/0.jpg")
-        said = start("show_seams.py", *files, "--tile", "104", "--overlap", overlap)
-        assert "200 x 48 pixels in " in said
-        jumps[overlap] = [
-            float(n) for n in re.findall(r"[0-9.]+(?= at the edges| elsewhere)", said)
-        ]
-    assert jumps["0"][0] > 3 * jumps["0"][1]  # cut hard, the tiles' edges are seen
-    assert jumps["24"][0] < 0.5 * jumps["0"][0]
-    assert cv2.imread(str(tmp_path / "seams.png")).shape == (48, 600, 3)
+    photo = np.random.default_rng(0).integers(0, 256, (192, 192, 3), np.uint8)
+    cv2.imwrite("large.png", cv2.GaussianBlur(photo, (9, 9), 0))
+    files = ("config.py", "random.pth", "large.png", "paintings/0.jpg")
+    found = {}
+    for tile, overlap in ((96, 0), (128, 24)):
+        said = start("show_seams.py", *files, "--tile", str(tile), "--overlap", str(overlap))
+        assert "192 x 192 pixels in 4 tiles" in said
+        found[overlap] = [float(n) for n in re.findall(r"[0-9.]+(?= where| elsewhere)", said)]
+    assert found[0][0] > 3 * found[0][1]  # cut hard, the tiles' borders are seen
+    assert found[24][0] < 0.5 * found[0][0]
+    assert cv2.imread(str(tmp_path / "seams.png")).shape == (192, 576, 3)
     with pytest.raises(SystemExit, match="is one tile of 256: give a smaller --tile"):
         start("show_seams.py", *files)

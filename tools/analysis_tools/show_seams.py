@@ -2,13 +2,15 @@
 
     python tools/analysis_tools/show_seams.py CONFIG CHECKPOINT CONTENT STYLE --tile 256
 
-Paints CONTENT in STYLE whole and in tiles. Prints how far the two are apart, in levels of 255, and
-how much that difference jumps from one pixel to the next: at the edges of tiles, where a seam would
-be, and elsewhere. `--overlap 0` shows what a seam looks like. Writes both paintings and eight
-times their difference, around grey, into one picture (--out, seams.png).
+Paints CONTENT in STYLE in tiles, and whole, for which there must be memory. Prints how far the two
+are apart, in levels of 255, and how much that difference changes from one pixel to the next: where
+two tiles fade into each other, which is where a seam would be, and elsewhere. `--overlap 0` shows
+what a seam looks like. Writes both paintings and eight times their difference, around grey, into
+one picture (--out, seams.png).
 """
 
 import argparse
+import itertools
 from pathlib import Path
 
 import mmcv
@@ -17,7 +19,6 @@ import numpy as np
 from robustnet_mm.datasets import LoadImage
 from robustnet_mm.style_transfer import Stylizer
 from robustnet_mm.style_transfer.sheets import write_picture
-from robustnet_mm.style_transfer.stylizer import tiles
 
 
 def parse_args() -> argparse.Namespace:
@@ -33,11 +34,13 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def jumps(difference: np.ndarray, edges: set[int]) -> tuple[list[float], list[float]]:
-    """(H, W, 3) -> mean jump into each column: those that begin or end a tile, and the others."""
+def changes(difference: np.ndarray, spans: list[slice]) -> tuple[list[float], list[float]]:
+    """Mean change of (H, W, 3) into each column: those that two of the spans share, and others."""
     each = np.abs(np.diff(difference, axis=1)).mean(axis=(0, 2))
-    at = [each[column - 1] for column in sorted(edges)]
-    return at, np.delete(each, [column - 1 for column in edges]).tolist()
+    shared = np.zeros(difference.shape[1], bool)
+    for one, following in itertools.pairwise(spans):
+        shared[following.start : one.stop + 1] = True  # a change into the first column after, too
+    return each[shared[1:]].tolist(), each[~shared[1:]].tolist()
 
 
 def main():
@@ -51,20 +54,21 @@ def main():
             "give a smaller --tile"
         )
     read = [paint.read_style(style, args.style_size)]
-    whole = paint(content, read)
     tiled = paint(content, read, tile=args.tile, overlap=args.overlap)
+    whole = paint(content, read)
     difference = tiled.astype(np.float32) - whole
-    spans = list(tiles(height, width, args.tile, args.overlap))
-    at, elsewhere = [], []
+    spans = paint.tiles(height, width, args.tile, args.overlap)
+    between, elsewhere = [], []
     for side, turned in enumerate((difference.transpose(1, 0, 2), difference)):
-        ends = {end for span in spans for end in (span[side].start, span[side].stop)}
-        found = jumps(turned, ends - {0, (height, width)[side]})
-        at, elsewhere = at + found[0], elsewhere + found[1]
+        of_side = sorted({(span[side].start, span[side].stop) for span in spans})
+        found = changes(turned, [slice(*ends) for ends in of_side])
+        between, elsewhere = between + found[0], elsewhere + found[1]
+    apart = np.abs(difference)
     print(
-        f"{width} x {height} pixels in {len(spans)} tiles: apart by "
-        f"{np.abs(difference).mean():.2f} levels of 255 on average, {np.abs(difference).max():.0f} "
-        f"at most\nthe difference jumps by {np.mean(at):.2f} at the edges of tiles, "
-        f"{np.mean(elsewhere):.2f} elsewhere"
+        f"{width} x {height} pixels in {len(spans)} tiles: apart by {apart.mean():.2f} levels of "
+        f"255 on average, {apart.max():.0f} at most\n"
+        f"from pixel to pixel the difference changes by {np.mean(between):.2f} where tiles meet, "
+        f"by {np.mean(elsewhere):.2f} elsewhere"
     )
     shown = (128 + 8 * difference).clip(0, 255).astype(np.uint8)
     write_picture(Path(args.out), np.concatenate([whole, tiled, shown], axis=1))
