@@ -1,4 +1,4 @@
-"""How sure a mean is: 95 % intervals over trainings, over images, and over both.
+"""How sure a mean is: intervals over trainings, over images, and over both.
 
 Needs scipy (extra `analysis`).
 """
@@ -11,18 +11,20 @@ import numpy as np
 from scipy.stats import t as student
 
 
-def half_width(values: Sequence[float]) -> float:
-    """Half of Student's 95 % interval of the mean of two values or more."""
+def half_width(values: Sequence[float], level: float = 0.95) -> float:
+    """Half of Student's interval of the mean of two values or more."""
     count = len(values)
-    return float(student.ppf(0.975, count - 1)) * statistics.stdev(values) / count**0.5
+    quantile = float(student.ppf((1 + level) / 2, count - 1))
+    return quantile * statistics.stdev(values) / count**0.5
 
 
-def paired(ours: dict, control: dict) -> dict | None:
-    """Mean of the differences seed by seed, and Student's 95 % interval of it.
+def paired(ours: dict, control: dict, level: float = 0.95) -> dict | None:
+    """Mean of the differences seed by seed, and Student's interval of it.
 
     Args:
         ours: Seed -> value.
         control: Likewise; only the seeds of both count.
+        level: Of the interval; 1 - 0.05 / k where k comparisons are made (Bonferroni).
 
     Returns:
         `dict(mean, low, high, seeds)`; low and high are None for fewer than two seeds. None
@@ -34,7 +36,7 @@ def paired(ours: dict, control: dict) -> dict | None:
     mean, count = statistics.fmean(differences), len(differences)
     if count < 2:
         return dict(mean=mean, low=None, high=None, seeds=count)
-    half = half_width(differences)
+    half = half_width(differences, level)
     return dict(mean=mean, low=mean - half, high=mean + half, seeds=count)
 
 
@@ -44,8 +46,9 @@ def resampled(
     images: int,
     draws: int = 2000,
     seed: int = 0,
+    level: float = 0.95,
 ) -> tuple[float, float]:
-    """The 95 % interval of a mean over seeds and images, both drawn anew with replacement.
+    """The interval of a mean over seeds and images, both drawn anew with replacement.
 
     `paired` holds the noise of training alone; a test set is a sample too.
 
@@ -56,6 +59,7 @@ def resampled(
         images: How many test images.
         draws: Of the bootstrap.
         seed: Of its random numbers.
+        level: As of `paired`.
     """
     random = np.random.default_rng(seed)
     means = []
@@ -64,5 +68,5 @@ def resampled(
         drawn = random.integers(images, size=images)
         counts = Counter(picked.tolist())  # each is asked once, however often it is picked
         means.append(sum(n * difference(number, drawn) for number, n in counts.items()) / seeds)
-    low, high = np.percentile(means, [2.5, 97.5])
+    low, high = np.percentile(means, [50 * (1 - level), 50 * (1 + level)])
     return float(low), float(high)

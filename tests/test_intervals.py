@@ -10,6 +10,9 @@ def test_the_interval_is_students_over_the_differences_seed_by_seed():
     low, high = stats.ttest_rel([3, 5, 4], [2, 2, 1]).confidence_interval(0.95)
     assert got["seeds"] == 3
     np.testing.assert_allclose([got["mean"], got["low"], got["high"]], [7 / 3, low, high])
+    low, high = stats.ttest_rel([3, 5, 4], [2, 2, 1]).confidence_interval(0.99)  # of five
+    wide = paired(ours, control, 1 - 0.05 / 5)
+    np.testing.assert_allclose([wide["low"], wide["high"]], [low, high])
     assert paired({0: 1.0}, {0: 0.5}) == dict(mean=0.5, low=None, high=None, seeds=1)
     assert paired({0: 1.0}, {1: 0.5}) is None
 
@@ -25,3 +28,5 @@ def test_the_noise_of_seeds_and_that_of_images_are_both_in_the_interval():
         low, high = resampled(lambda k, drawn, of=rows: of[k, drawn].mean(), *rows.shape)
         mean = rows.mean()
         np.testing.assert_allclose([mean - low, high - mean], 1.96 * error, rtol=0.1)
+        low, high = resampled(lambda k, drawn, of=rows: of[k, drawn].mean(), *rows.shape, level=0.8)
+        np.testing.assert_allclose([mean - low, high - mean], 1.28 * error, rtol=0.1)

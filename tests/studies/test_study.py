@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import pickle
+import re
 import runpy
 import subprocess
 import sys
@@ -178,12 +179,19 @@ def test_weighted_sums_of_heads_are_compared_seed_by_seed(study):
     lead = paired({0: a, 1: c}, {0: b, 1: d})
     interval = f"[{lead['low']:+.2f}, {lead['high']:+.2f}] over 2 seeds"
     assert f"{(a + c) / 2:.2f} - {(b + d) / 2:.2f} = {lead['mean']:+.2f} {interval}" in told.stdout
+    narrow = [float(n) for n in re.findall(r"[+-][0-9.]+(?=[,\]])", told.stdout)]
+    told = start(out, *terms, "--comparisons", "4", tool=SUMS)
+    lead = paired({0: a, 1: c}, {0: b, 1: d}, 1 - 0.05 / 4)
+    assert f"[{lead['low']:+.2f}, {lead['high']:+.2f}] over 2 seeds" in told.stdout
+    wide = [float(n) for n in re.findall(r"[+-][0-9.]+(?=[,\]])", told.stdout)]
+    assert wide[2] < narrow[2] < narrow[3] < wide[3] and "98.75 % intervals" in told.stdout
 
     for terms, message in (
         (("--ours", "both:token", "--control", "none"), "no head 'token', only ['cnn', 'vit', "),
         (("--ours", "all", "--control", "none"), "fewer than two seeds are finished by all of all"),
         (("--ours", "both:cnn:x", "--control", "none"), "'both:cnn:x'"),
         (("--ours", "both", "--control", "none", "--seeds", "0", "7"), "seeds [7] are not"),
+        (("--ours", "both", "--control", "none", "--comparisons", "0"), ""),
     ):
         refused = start(out, *terms, tool=SUMS)
         assert refused.returncode and message in refused.stderr

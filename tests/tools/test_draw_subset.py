@@ -76,7 +76,8 @@ def test_all_categories_can_become_one(data, tmp_path):
     [
         (["train=train:99"], "has 6 images, got 99 to be drawn: ask for fewer"),
         (["train=train:1", "train=train:2"], "each part may stand once, got train, train"),
-        (["train=train:1", "--merge", "object"], "--merge is for annotations of COCO"),
+        (["train=train:1", "--merge", "object"], "--merge needs annotations of COCO"),
+        (["train=train:1", "--merge", ""], "--merge needs a name"),
         (["train:1"], "PART=FROM:COUNT such as train=train:200, got 'train:1'"),
     ],
 )

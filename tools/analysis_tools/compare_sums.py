@@ -6,7 +6,8 @@
 A sum is a list of CELL[:HEAD[:WEIGHT]]. HEAD is cnn, vit, or sum (default): the cell's own
 prediction. Of detectors, whose detections are united by NMS, it is a list of CELL. Prints both
 means and their difference, paired by seed, with Student's 95 % interval over the seeds, and one
-that holds the noise of the test images too: seeds and images drawn anew.
+that holds the noise of the test images too: seeds and images drawn anew. If you make several
+comparisons, give their number (--comparisons): the intervals widen to 1 - 0.05 / number.
 """
 
 import argparse
@@ -36,7 +37,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--metric", default="coco/bbox_mAP", help="of detectors; or coco/segm_mAP, with _50, _75"
     )
-    return parser.parse_args()
+    parser.add_argument("--comparisons", type=int, default=1, help="made in all (default: 1)")
+    args = parser.parse_args()
+    if args.comparisons < 1:
+        parser.error(f"--comparisons must be 1 or more, got {args.comparisons}")
+    return args
 
 
 def finished_seeds(study: Path, cells: list[str]) -> list[int]:
@@ -66,14 +71,21 @@ def main():
     images = sides[0][0][0]
     ours, control = ([score for _, score in side] for side in sides)
     values = [[score(np.arange(images)) for score in side] for side in (ours, control)]
-    lead = paired(*(dict(zip(seeds, side, strict=True)) for side in values))
-    low, high = resampled(lambda k, drawn: ours[k](drawn) - control[k](drawn), len(seeds), images)
+    level = 1 - 0.05 / args.comparisons
+    lead = paired(*(dict(zip(seeds, side, strict=True)) for side in values), level)
+
+    def ahead(k: int, drawn: np.ndarray) -> float:
+        return ours[k](drawn) - control[k](drawn)
+
+    draws = 2000 * args.comparisons  # as many beyond each end
+    low, high = resampled(ahead, len(seeds), images, draws, level=level)
     style = ".2f" if max(map(max, values)) > 1 else ".3f"  # percent, or a precision
     first, second = (f"{statistics.fmean(side):{style}}" for side in values)
     mean, *ends = (f"{lead[name]:+{style}}" for name in ("mean", "low", "high"))
     print(
         f"{first} - {second} = {mean} [{', '.join(ends)}] over {len(seeds)} seeds, "
-        f"[{low:+{style}}, {high:+{style}}] over these and {images} images"
+        f"[{low:+{style}}, {high:+{style}}] over these and {images} images, "
+        f"{100 * level:.4g} % intervals"
     )
 
 

@@ -5,7 +5,7 @@
     # of COCO, annotations/instances_PART.json and images/: both parts out of one, 224 and 56 images
     python tools/dataset_converters/draw_subset.py data/coco data/choose train=train:224 val=train:56
 
---merge NAME makes one category, NAME, of all, for a detector that tells objects from background.
+--merge NAME replaces all categories by one, NAME, for a detector of objects of any kind.
 Parts that are drawn from the same part share no image. SOURCE stays as it is; TARGET must not be
 there yet, and is there in the end with all of its files or not at all.
 """  # noqa: E501
@@ -99,16 +99,19 @@ def main():
     args = parser.parse_args()
     if args.target.exists():
         raise FileExistsError(f"{args.target} is there already: remove it, or name another folder")
+    if args.merge == "":
+        raise ValueError("--merge needs a name for the one category, such as object, got ''")
     names = [part.name for part in args.parts]
     if len(set(names)) < len(names):
         raise ValueError(f"each part may stand once, got {', '.join(names)}: draw it in one go")
     annotations = {}
     if (args.source / ANNOTATIONS.format(args.parts[0].source)).is_file():
         files, annotations = draw_coco(args.source, args.parts, args.seed)
-        if args.merge:
+        if args.merge is not None:
             annotations = {part: merge(each, args.merge) for part, each in annotations.items()}
-    elif args.merge:
-        raise ValueError(f"--merge is for annotations of COCO, {args.source} has folders of images")
+    elif args.merge is not None:
+        missing = args.source / ANNOTATIONS.format(args.parts[0].source)
+        raise ValueError(f"--merge needs annotations of COCO, and {missing} is not there")
     else:
         files = draw_folders(args.source, args.parts, args.seed)
     made = args.target.with_name(f".{args.target.name}.part")

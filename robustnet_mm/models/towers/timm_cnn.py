@@ -152,8 +152,14 @@ class TimmCNNTower(CNNTower):
         self._say_where_it_exchanges(model_name)
         self._complete()
 
-    def _up_to(self, num_levels: int | None, found: list[tuple], model_name: str):
-        """Keeps so many levels: their blocks of those `found`, and timm's names of what left."""
+    def _up_to(
+        self, num_levels: int | None, found: list[tuple], model_name: str
+    ) -> tuple[list[tuple], list[str]]:
+        """Sets `level_ends` to the first `num_levels`, and removes the blocks behind them.
+
+        Returns:
+            The blocks that stay, and timm's names of the modules that were removed.
+        """
         ends = level_ends(found)
         if num_levels is not None:
             check_whole(f"num_levels of {model_name}", num_levels, 1, len(ends))
