@@ -205,7 +205,7 @@ def test_weighted_sums_of_heads_are_compared_seed_by_seed(study):
         (("--ours", "all", "--control", "none"), "fewer than two seeds are finished by all of all"),
         (("--ours", "both:cnn:x", "--control", "none"), "'both:cnn:x'"),
         (("--ours", "both", "--control", "none", "--seeds", "0", "7"), "seeds [7] are not"),
-        (("--ours", "both", "--control", "none", "--comparisons", "0"), ""),
+        (("--ours", "both", "--control", "none", "--comparisons", "0"), "must be 1 or more, got 0"),
     ):
         refused = start(out, *terms, tool=SUMS)
         assert refused.returncode and message in refused.stderr

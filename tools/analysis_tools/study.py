@@ -72,7 +72,8 @@ def main():
             )
     runs = collect(study, out)
     if not runs:
-        raise ValueError(f"no cell of {args.study} has finished in {out}: {failures}")
+        why = failures or "train it first"
+        raise ValueError(f"no cell of {args.study} has finished in {out}: {why}")
     print(write(runs, study, out))
     if failures:
         sys.exit(f"{len(failures)} trainings failed:\n" + "\n".join(failures))
