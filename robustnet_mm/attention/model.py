@@ -7,7 +7,7 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from robustnet_mm.arguments import check_dict
-from robustnet_mm.models import RobustNet
+from robustnet_mm.models.probe import vit_tower_of
 from robustnet_mm.models.sized_images import own_sizes
 from robustnet_mm.registry import MODELS, build_part
 
@@ -37,8 +37,8 @@ class AttentionProbe(BaseModel):
         if attention is not None:
             check_dict("attention", attention, "dict(blocks=[-1], asked='class')")
         self.backbone = backbone
-        vit = backbone.vit if isinstance(backbone, RobustNet) else backbone
-        asked = "class" if getattr(vit, "has_class_token", True) else "received"
+        vit = vit_tower_of(backbone)
+        asked = "class" if vit is None or vit.has_class_token else "received"
         self.reader = AttentionReader(backbone, **{"asked": asked, **(attention or {})})
 
     def forward(self, inputs, data_samples: Sequence | None = None, mode: str = "tensor"):

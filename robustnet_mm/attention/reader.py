@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from robustnet_mm.arguments import check_choice, check_whole
-from robustnet_mm.models import RobustNet, ViTTower
+from robustnet_mm.models import RobustNet
+from robustnet_mm.models.probe import vit_tower_of
 from robustnet_mm.models.towers.vit_families import attention_parts, rows_of
 
 ASKED = ("class", "received")
@@ -215,14 +216,13 @@ class AttentionReader(Reader):
     ):
         check_choice("asked", asked, ASKED)
         check_control(control)
-        woven = isinstance(backbone, RobustNet)
-        if woven and backbone.out_type != "towers":
+        if isinstance(backbone, RobustNet) and backbone.out_type != "towers":
             raise ValueError(
                 f"attention needs the tokens of a RobustNet, got out_type={backbone.out_type!r}: "
                 "set out_type='towers', and neck=dict(type='robustnet_mm.TowerNeck', ...)"
             )
-        vit = backbone.vit if woven else backbone
-        if not isinstance(vit, ViTTower):
+        vit = vit_tower_of(backbone)
+        if vit is None:
             raise ValueError(
                 f"attention needs a backbone with a robustnet_mm.ViTTower, got "
                 f"{type(backbone).__name__}: take one, or a head without attention (SegformerHead)"
@@ -272,7 +272,7 @@ def reader_of(backbone: nn.Module, **settings) -> Reader:
     Raises:
         ValueError: Another backbone, or settings that do not fit it.
     """
-    if not isinstance(backbone, (RobustNet, ViTTower)) and find_spec("mmpretrain"):
+    if vit_tower_of(backbone) is None and find_spec("mmpretrain"):
         from .windows import WindowReader  # imports mmpretrain
 
         return WindowReader(backbone, **settings)

@@ -7,8 +7,8 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from robustnet_mm.arguments import check_choice
-from robustnet_mm.models import RobustNet, TowerLogits, ViTTower
-from robustnet_mm.models.probe import backbone_of
+from robustnet_mm.models import TowerLogits
+from robustnet_mm.models.probe import backbone_of, vit_tower_of
 
 PARTS = ("backbone", "neck", "model")
 
@@ -42,9 +42,8 @@ class Part(nn.Module):
                 "what the first finds: take part='neck' (docs/export.md says what follows)"
             )
         self.model, self.part = model, part
-        backbone = backbone_of(model)
-        vit = backbone.vit if isinstance(backbone, RobustNet) else backbone
-        self.smallest = tuple(vit.patch_size) if isinstance(vit, ViTTower) else (1, 1)
+        vit = vit_tower_of(backbone_of(model))
+        self.smallest = (1, 1) if vit is None else tuple(vit.patch_size)
         self.eval()
         with torch.no_grad():
             example = next(model.parameters()).new_zeros(1, 3, 128, 128)

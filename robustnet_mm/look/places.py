@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from robustnet_mm.models import RobustNet, ViTTower
-from robustnet_mm.models.probe import backbone_of
+from robustnet_mm.models.probe import backbone_of, vit_tower_of
 from robustnet_mm.models.towers import CNNTower
 from robustnet_mm.models.towers.positions import Positions
 from robustnet_mm.visual_tokens import VTResNet
@@ -15,12 +15,8 @@ from robustnet_mm.visual_tokens import VTResNet
 def towers_of(model: nn.Module) -> tuple[CNNTower | None, ViTTower | None]:
     """CNN and ViT of a woven backbone, or the one tower that is the backbone; None for others."""
     backbone = backbone_of(model)
-    if isinstance(backbone, RobustNet):
-        return backbone.cnn, backbone.vit
-    if isinstance(backbone, VTResNet):
-        return backbone.cnn, None
-    kinds = (CNNTower, ViTTower)
-    return tuple(backbone if isinstance(backbone, kind) else None for kind in kinds)
+    cnn = backbone.cnn if isinstance(backbone, RobustNet | VTResNet) else backbone
+    return cnn if isinstance(cnn, CNNTower) else None, vit_tower_of(backbone)
 
 
 def vit_of(model: nn.Module) -> ViTTower:

@@ -10,12 +10,19 @@ from torch import Tensor, nn
 from .grids import add_guide
 from .paper_fiu import Gate
 from .robustnet import RobustNet
+from .towers import ViTTower
 from .zero_linear import ZeroLinear
 
 
 def backbone_of(model: nn.Module) -> nn.Module:
     """The backbone inside a host's model, or the model itself."""
     return getattr(getattr(model, "model", model), "backbone", model)
+
+
+def vit_tower_of(backbone: nn.Module) -> ViTTower | None:
+    """The ViT tower of a woven backbone, or the backbone that is one; None for others."""
+    vit = backbone.vit if isinstance(backbone, RobustNet) else backbone
+    return vit if isinstance(vit, ViTTower) else None
 
 
 def net_of(model: nn.Module, wanted_for: str) -> RobustNet:
