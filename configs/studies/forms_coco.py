@@ -8,7 +8,7 @@ at IoU 0.5 was 0.02 (docs/results.md). The recipe was tuned for none of the rows
 docs/evidence.md.
 """
 
-_base_ = "./digit_scenes_detection.py"
+_base_ = "../_base_/study_towers.py"
 
 base = "{{ fileDirname }}/../coco/mask-rcnn_robustnet-tiny-patch16_fpn_1x_coco.py"
 seeds = [0, 1, 2]
@@ -22,7 +22,6 @@ _own = dict(data_root=_root, data_prefix=dict(img="images/"), metainfo=dict(clas
 _narrow = dict(in_channels=64)  # as the FPN of all rows
 _towers = dict(type="robustnet_mm.RobustNet", cnn=_base_._cnn, vit=_base_._vit, weave="even")
 common = {
-    "_delete_": True,
     "model.backbone": dict(_delete_=True, **_towers),
     "model.neck": [
         dict(type="robustnet_mm.TowerNeck", in_channels=[24, 32, 96, 320], embed_dims=192),
@@ -59,15 +58,15 @@ common = {
 _none = _base_._none
 _neck = {"model.neck.0.form": "gated"}
 grid = dict(
-    _delete_=True,
     row=dict(
         none=_none,
         none_gated={**_none, **_neck},
         gated={"model.backbone.form": "gated", **_neck},
         zero={},
         zero_fast={"optim_wrapper.paramwise_cfg.fius": dict(lr_mult=5.0)},
-        cnn=_base_.grid.row.cnn,
-        vit=_base_.grid.row.vit,
+        cnn=_base_._cnn_alone,
+        vit=_base_._vit_alone,
     ),
 )
+ensembles = dict(united=("cnn", "vit"))
 controls = ["none", "none_gated", "gated", "cnn", "vit"]

@@ -8,13 +8,13 @@
 hear a uniform one, or one whose places are shuffled. Results: docs/segmentation.md.
 """
 
-_base_ = "./digit_scenes_detection.py"
+_base_ = "../_base_/study_towers.py"
 
 base = "{{ fileDirname }}/../own_data/segformer_mobilenetv2-deit-tiny_own-masks.py"
+seeds = [0, 1, 2]
 metric = "val/mIoU"
 _loader = dict(num_workers=0, persistent_workers=False)
 common = {
-    "_delete_": True,
     "train_dataloader": _loader,
     "val_dataloader": _loader,
     "val_evaluator.prefix": "val",
@@ -37,24 +37,21 @@ _controls = {
     for name, fusion in _fusions.items()
     for control in ("uniform", "shuffled")
 }
-_pyramid = dict(type="robustnet_mm.SimplePyramid", embed_dims=192, out_channels=64, num_outs=4)
 grid = dict(
-    _delete_=True,
     row=dict(
         both={},
         none=_base_._none,
         cnn={
-            "model.backbone": dict(_delete_=True, **_base_._cnn),
+            **_base_._cnn_alone,
             "model.neck": None,
         },
         vit={
-            "model.backbone": dict(_delete_=True, **_base_._vit),
-            "model.neck": dict(_delete_=True, **_pyramid),
+            **_base_._vit_alone,
+            "model.neck": dict(_delete_=True, **_base_._pyramid),
             "model.decode_head.in_channels": [64, 64, 64, 64],
         },
         **_fusions,
         **_controls,
     ),
 )
-ensembles = dict(_delete_=True)
 controls = ["both", "none", "cnn", "vit", *_controls]

@@ -13,24 +13,24 @@ object size is in results.json for each row, not for the united detections. One 
 docs/evidence.md.
 """
 
-_base_ = "./digit_scenes_detection.py"
+_base_ = "../_base_/study_towers.py"
 
 base = "{{ fileDirname }}/../own_data/mask-rcnn_mobilenetv2-deit-tiny_own-coco.py"
+seeds = [0, 1, 2]
+metric = "coco/bbox_mAP"
 _loader = dict(num_workers=0, persistent_workers=False)
 common = {
-    "_delete_": True,
     "train_dataloader": _loader,
     "val_dataloader": _loader,
     "val_evaluator.classwise": False,
 }
-_fpn = dict(type="mmdet.FPN", in_channels=[24, 32, 96, 320], out_channels=64, num_outs=5)
-_pyramid = dict(type="robustnet_mm.SimplePyramid", embed_dims=192, out_channels=64, num_outs=5)
 grid = dict(
-    _delete_=True,
     row=dict(
         none=_base_._none,
         both={},
-        cnn={"model.backbone": dict(_delete_=True, **_base_._cnn), "model.neck": [_fpn]},
-        vit={"model.backbone": dict(_delete_=True, **_base_._vit), "model.neck": [_pyramid]},
+        cnn={**_base_._cnn_alone, "model.neck": [dict(_base_._fpn, num_outs=5)]},
+        vit={**_base_._vit_alone, "model.neck": [dict(_base_._pyramid, num_outs=5)]},
     ),
 )
+ensembles = dict(united=("cnn", "vit"))
+controls = ["cnn", "vit", "united", "none"]
