@@ -41,10 +41,7 @@ grid = dict(
     row=dict(
         both={},
         none=_base_._none,
-        cnn={
-            **_base_._cnn_alone,
-            "model.neck": None,
-        },
+        cnn={**_base_._cnn_alone, "model.neck": None},
         vit={
             **_base_._vit_alone,
             "model.neck": dict(_delete_=True, **_base_._pyramid),
